@@ -1,0 +1,145 @@
+"""Build the git history of the sample site: a bare repository with one tag per version.
+
+    python3 build_history.py DEST.git     make or renew the repository
+    python3 build_history.py --list       print the tags and their commits
+
+Authors and dates are fixed, so the same files give the same hashes wherever they are built.
+"""
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+AUTHOR = "Sample Site <site@example.org>"
+FIRST_DATE = 1767225600  # 2026-01-01, and an hour more for each version
+MAIN = "v2"
+# What running the site in place, or a linter, leaves behind
+LEFT_BEHIND = {"__pycache__", ".ruff_cache", "local", "secrets.json"}
+
+
+@dataclass(frozen=True)
+class Version:
+    """A tree: the base, with the files of each layer in turn laid over it."""
+
+    tag: str
+    parent: str | None
+    subject: str
+    layers: tuple[str, ...] = ()
+
+
+HISTORY = [
+    Version("v1", None, "Show sources, images and annotations"),
+    Version("v2", "v1", "Show the size of images, sign exports", ("v2",)),
+    Version("migration-fails", "v1", "Migrate half-way", ("migration-fails",)),
+    Version("import-fails", "v1", "Forget a module", ("import-fails",)),
+    Version("answers-500", "v1", "Answer every request with an error", ("answers-500",)),
+    Version("hangs", "v1", "Never answer", ("hangs",)),
+    Version("package-missing", "v1", "Require what does not exist", ("package-missing",)),
+    Version("static-fails", "v1", "Refer to a missing stylesheet", ("static-fails",)),
+    Version("slow", "v1", "Add a slow page", ("slow",)),
+    Version("slow-v2", "v2", "Add a slow page to v2", ("v2", "slow")),
+]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("dest", nargs="?", type=Path, help="the bare repository to make")
+    parser.add_argument("--list", action="store_true", help="print the tags and their commits")
+    options = parser.parse_args()
+    if not (options.dest or options.list):
+        parser.error("name the repository to make, or ask for --list")
+
+    # Beside the destination, so that the finished repository only has to be renamed
+    parent = options.dest.absolute().parent if options.dest else None
+    if parent:
+        parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=parent, prefix=".history-") as directory:
+        repository = Path(directory, "new.git")
+        build(repository)
+        refs = refs_of(repository)
+        if options.dest:
+            install(repository, refs, options.dest, Path(directory, "old.git"))
+    if options.list:
+        for version in HISTORY:
+            print(f"{version.tag:<16} {refs[f'refs/tags/{version.tag}']}")
+
+
+def build(repository):
+    git("init", "--quiet", "--bare", "--template=", "--initial-branch=main", repository)
+    commits = [commit(version, number) for number, version in enumerate(HISTORY)]
+    branch = f"reset refs/heads/main\nfrom {mark(MAIN)}\n\ndone\n"
+    stream = b"".join([*commits, branch.encode()])
+    git("-C", repository, "fast-import", "--quiet", "--done", stream=stream)
+
+
+def commit(version, number):
+    """One commit in the language of git-fast-import, which needs no work tree."""
+    lines = [
+        f"commit refs/tags/{version.tag}",
+        f"mark {mark(version.tag)}",
+        f"committer {AUTHOR} {FIRST_DATE + 3600 * number} +0000",
+        data(version.subject),
+    ]
+    if version.parent:
+        lines += [f"from {mark(version.parent)}", "deleteall"]
+    head = "\n".join(lines).encode() + b"\n"
+    return head + b"".join(
+        f"M 100644 inline {path}\ndata {len(content)}\n".encode() + content + b"\n"
+        for path, content in sorted(tree(version).items())
+    )
+
+
+def tree(version):
+    """The files of a version, by path."""
+    files = {}
+    for root in [HERE / "base", *(HERE / "versions" / layer for layer in version.layers)]:
+        for path in root.rglob("*"):
+            relative = path.relative_to(root)
+            if path.is_file() and LEFT_BEHIND.isdisjoint(relative.parts):
+                files[relative.as_posix()] = path.read_bytes()
+    files["project/config/version.py"] = f'VERSION = "{version.tag}"\n'.encode()
+    return files
+
+
+def mark(tag):
+    return f":{1 + [version.tag for version in HISTORY].index(tag)}"
+
+
+def data(text):
+    return f"data {len(text.encode())}\n{text}"
+
+
+def refs_of(repository):
+    listing = git("-C", repository, "for-each-ref", "--format=%(refname) %(objectname)")
+    return dict(line.split() for line in listing.splitlines())
+
+
+def install(repository, refs, dest, old):
+    """Put the new repository in place, unless what is there is the same already."""
+    if dest.exists():
+        if not (dest / "HEAD").is_file():
+            sys.exit(f"{dest} is no bare git repository: it is left as it is.")
+        if refs_of(dest) == refs:
+            return
+        dest.rename(old)
+    repository.rename(dest)
+
+
+def git(*args, stream=None):
+    # Variables of a git that runs us (in a hook, say) would point to its repository
+    environment = {name: value for name, value in os.environ.items() if name[:4] != "GIT_"}
+    return subprocess.run(
+        ["git", *args], input=stream, env=environment, check=True, stdout=subprocess.PIPE
+    ).stdout.decode()
+
+
+if __name__ == "__main__":
+    if not shutil.which("git"):
+        sys.exit("This needs git.")
+    main()

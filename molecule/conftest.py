@@ -1,0 +1,64 @@
+"""Point pytest-testinfra at the lab's containers, and show their journal when a test fails."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.inventory.manager import InventoryManager
+from ansible.parsing.dataloader import DataLoader
+from ansible.plugins.loader import init_plugin_loader
+from ansible.template import Templar
+from ansible.vars.manager import VariableManager
+
+INVENTORY = Path(__file__).parent.parent / "inventories" / "lab"
+
+
+class Lab:
+    """The lab's inventory as Ansible sees it, templates resolved."""
+
+    def __init__(self) -> None:
+        init_plugin_loader()
+        self._loader = DataLoader()
+        self._inventory = InventoryManager(loader=self._loader, sources=[str(INVENTORY)])
+        self._variables = VariableManager(loader=self._loader, inventory=self._inventory)
+        hosts = self._inventory.get_hosts(os.environ.get("LAB_HOSTS") or "lab")
+        self.names = {str(self.value(host.name, "ansible_host")): host.name for host in hosts}
+
+    def value(self, name: str, variable: str) -> Any:
+        """Return one variable of one inventory host."""
+        host = self._inventory.get_host(name)
+        variables = self._variables.get_vars(host=host)
+        return Templar(loader=self._loader, variables=variables).template(variables[variable])
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """Test every container of the scenario, unless told otherwise with --hosts."""
+    config.stash[LAB] = Lab()
+    if config.option.hosts is None:
+        config.option.hosts = ",".join(f"docker://{name}" for name in config.stash[LAB].names)
+
+
+LAB = pytest.StashKey[Lab]()
+
+
+@pytest.fixture
+def variable(host: Any, pytestconfig: pytest.Config) -> Callable[[str], Any]:
+    """Look a variable of the host's inventory up: `variable("gunicorn_workers")`."""
+    lab = pytestconfig.stash[LAB]
+    return lambda name: lab.value(lab.names[host.backend.name], name)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Append the host's journal to a failure: it mostly says why."""
+    report = yield
+    host = getattr(item, "funcargs", {}).get("host")
+    if report.failed and host is not None:
+        journal = host.run("journalctl --no-pager --lines=80 --output=short-iso")
+        report.sections.append((f"journal of {host.backend.name}", journal.stdout or journal.stderr))
+    return report

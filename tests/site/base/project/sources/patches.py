@@ -1,4 +1,5 @@
 from io import BytesIO
+from pathlib import Path
 
 from django.core.files.base import ContentFile
 from PIL import Image, ImageOps
@@ -15,4 +16,4 @@ def make_patch(file, name):
     patch.thumbnail(SIZE)
     buffer = BytesIO()
     patch.save(buffer, "JPEG")
-    return ContentFile(buffer.getvalue(), name=f"{name}.jpg")
+    return ContentFile(buffer.getvalue(), name=f"{Path(name).stem}.jpg")

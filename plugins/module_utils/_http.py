@@ -1,0 +1,146 @@
+# Copyright: CoralNet server contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One HTTP request to a web application, over a unix socket or TCP, judged by what it should answer."""
+
+from __future__ import annotations
+
+import http.client
+import re
+import socket
+import ssl
+import time
+from dataclasses import dataclass, field
+from urllib.parse import urlsplit
+
+BODY_LIMIT = 2 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back: a status of 0 means that nobody answered, and why."""
+
+    status: int
+    headers: dict[str, str] = field(default_factory=dict)
+    body: str = ""
+    error: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """A request and the answer that it deserves."""
+
+    path: str = "/"
+    status: tuple[int, ...] = (200,)
+    body: str = ""
+    reject: str = ""
+
+    def complaint(self, answer: Answer, headers: dict[str, str]) -> str:
+        """Say what is wrong with an answer; an empty string means that nothing is."""
+        if answer.error:
+            return f"{self.path}: {answer.error}"
+        if answer.status not in self.status:
+            wanted = " or ".join(str(status) for status in self.status)
+            return f"{self.path}: status {answer.status} instead of {wanted}{_hint(answer)}"
+        if self.body and not re.search(self.body, answer.body):
+            return f"{self.path}: the page does not contain {self.body!r}"
+        if self.reject and re.search(self.reject, answer.body):
+            return f"{self.path}: the page contains {self.reject!r}"
+        for name, value in headers.items():
+            seen = answer.headers.get(name.lower())
+            if seen != value:
+                return f"{self.path}: the header {name} says {seen!r} instead of {value!r}"
+        return ""
+
+
+def _hint(answer: Answer) -> str:
+    if answer.status == 400:
+        return " (is the host name in the site's ALLOWED_HOSTS?)"
+    if answer.status in (301, 302, 307, 308):
+        return f" (redirected to {answer.headers.get('location', 'nowhere')})"
+    return ""
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    """http.client over a unix socket."""
+
+    def __init__(self, path: str, timeout: float) -> None:
+        super().__init__("localhost", timeout=timeout)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+class _NamedTLSConnection(http.client.HTTPSConnection):
+    """TLS to an address, asking for (and checking the certificate against) a name."""
+
+    def __init__(self, address: str, port: int, name: str, timeout: float, verify: bool) -> None:
+        context = ssl.create_default_context()
+        if not verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
+        super().__init__(address, port, timeout=timeout, context=context)
+        self._name = name
+        self._tls = context
+
+    def connect(self) -> None:
+        plain = socket.create_connection((self.host, self.port), self.timeout)
+        self.sock = self._tls.wrap_socket(plain, server_hostname=self._name)
+
+
+def get(
+    where: str,
+    path: str,
+    headers: dict[str, str],
+    timeout: float,
+    verify: bool = True,
+) -> Answer:
+    """Send one GET to a unix socket's path or to the server of an http(s) URL; follow no redirect."""
+    connection: http.client.HTTPConnection
+    if where.startswith("/"):
+        connection = _UnixConnection(where, timeout)
+    else:
+        url = urlsplit(where)
+        name = headers["Host"].partition(":")[0]
+        if url.scheme == "https":
+            connection = _NamedTLSConnection(url.hostname or "", url.port or 443, name, timeout, verify)
+        else:
+            connection = http.client.HTTPConnection(url.hostname or "", url.port or 80, timeout=timeout)
+    try:
+        connection.request("GET", path, headers={"User-Agent": "coralnet.server", **headers})
+        response = connection.getresponse()
+        body = response.read(BODY_LIMIT).decode("utf-8", "replace")
+        answered = {name.lower(): value for name, value in response.getheaders()}
+        return Answer(response.status, answered, body)
+    except (OSError, http.client.HTTPException) as exc:
+        return Answer(0, error=f"no answer from {where}: {exc or type(exc).__name__}")
+    finally:
+        connection.close()
+
+
+def run_checks(
+    where: str,
+    checks: list[Check],
+    headers: dict[str, str],
+    expect: dict[str, str],
+    timeout: float,
+    verify: bool = True,
+) -> str:
+    """Run every check in turn until one complains or the time (seconds) is up.
+
+    A complaint is tried again until the deadline, because a server that has just started may
+    answer late; the last one is returned, and an empty string means that all is well.
+    """
+    deadline = time.monotonic() + timeout
+    for check in checks:
+        while True:
+            left = max(deadline - time.monotonic(), 1.0)
+            complaint = check.complaint(get(where, check.path, headers, left, verify), expect)
+            if not complaint:
+                break
+            if time.monotonic() >= deadline:
+                return complaint
+            time.sleep(0.2)
+    return ""

@@ -1,0 +1,86 @@
+# Copyright: CoralNet server contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""The releases of a site on its host: directories beside each other, one of them current."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import time
+from dataclasses import dataclass
+from typing import Any
+
+RECORD = "release.json"
+
+
+@dataclass(frozen=True)
+class Release:
+    """A finished release: the record is written last, so a build that died has none."""
+
+    name: str
+    commit: str
+    inputs: str
+
+
+def digest(inputs: Any) -> str:
+    """Fingerprint what a build depends on besides the commit (interpreter, requirements, ...)."""
+    return hashlib.sha256(json.dumps(inputs, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def new_name(commit: str, now: float) -> str:
+    return f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime(now))}-{commit[:10]}"
+
+
+def finished(root: str) -> list[Release]:
+    """List the finished releases, oldest first (their names begin with their time)."""
+    found = []
+    directory = os.path.join(root, "releases")
+    for name in sorted(os.listdir(directory)) if os.path.isdir(directory) else []:
+        try:
+            with open(os.path.join(directory, name, RECORD), encoding="utf-8") as file:
+                record = json.load(file)
+            found.append(Release(name, record["commit"], record["inputs"]))
+        except (OSError, ValueError, KeyError):
+            continue
+    return found
+
+
+def current(root: str) -> str:
+    """Name the release that `current` points to; empty where there is none."""
+    try:
+        return os.path.basename(os.readlink(os.path.join(root, "current")))
+    except OSError:
+        return ""
+
+
+def point(root: str, name: str) -> None:
+    """Point `current` to a release, or remove it for an empty name."""
+    link = os.path.join(root, "current")
+    if name:
+        link_to(link, os.path.join("releases", name))
+    else:
+        os.unlink(link)
+
+
+def link_to(link: str, target: str) -> None:
+    """Make or change a symbolic link in one atomic rename."""
+    fresh = f"{link}.new"
+    if os.path.lexists(fresh):
+        os.unlink(fresh)
+    os.symlink(target, fresh)
+    os.replace(fresh, link)
+
+
+def prune(root: str, keep: int, needed: set[str]) -> list[str]:
+    """Remove the oldest releases beyond the number to keep, and what builds that died left behind."""
+    directory = os.path.join(root, "releases")
+    good = [release.name for release in finished(root)]
+    spare = [name for name in good if name not in needed]
+    gone = spare[: max(len(good) - keep, 0)]
+    newest = max(needed, default="")
+    gone += [name for name in sorted(os.listdir(directory)) if name not in good and name < newest]
+    for name in gone:
+        shutil.rmtree(os.path.join(directory, name))
+    return gone

@@ -1,0 +1,29 @@
+# Copyright: CoralNet server contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""Commands run as another account of the host."""
+
+from __future__ import annotations
+
+import pwd
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ansible.module_utils.basic import AnsibleModule
+
+ENVIRONMENT = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+
+
+def user_exists(name: str) -> bool:
+    try:
+        pwd.getpwnam(name)
+    except KeyError:
+        return False
+    return True
+
+
+def as_user(module: AnsibleModule, user: str, argv: list[str]) -> tuple[int, str, str]:
+    """Run a command as a user, in that user's home (git looks for its settings and keys there)."""
+    command = ["runuser", "--user", user, "--", *argv]
+    environment = {**ENVIRONMENT, "HOME": pwd.getpwnam(user).pw_dir}
+    rc, out, err = module.run_command(command, cwd="/", environ_update=environment)
+    return int(rc), str(out), str(err)

@@ -1,0 +1,177 @@
+#!/usr/bin/python
+# Copyright: CoralNet server contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: release_plan
+short_description: Work out which release of a site a host should run
+version_added: 0.1.0
+description:
+  - Asks the site's repository which commit a version is, keeps a bare mirror of the repository on the host, and says
+    which release directory should be running, and whether it has yet to be built.
+  - A finished release is used again when it was built from the same commit and the same O(inputs). Its record
+    (C(release.json)) is written last, so a build that died is never taken for a release.
+  - Nothing that is running is touched.
+author:
+  - CoralNet server contributors (@coralnet)
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+    details:
+      - Check mode asks the repository but does not fetch from it.
+      - Where git or O(user) does not exist yet, RV(commit) is empty and RV(build) is true.
+  diff_mode:
+    description: Will return details on what has changed, when in diff mode.
+    support: full
+  idempotent:
+    description: When run twice in a row outside check mode, with the same arguments, the second run makes no change.
+    support: full
+    details: As long as the release that the first run asked for has been built and made current meanwhile.
+options:
+  root:
+    description: The site's directory, which holds C(releases/) and C(current).
+    type: path
+    required: true
+  mirror:
+    description: The bare mirror of the repository, made where it does not exist.
+    type: path
+    required: true
+  repository:
+    description: Where the site's source is, as git takes it (URL, SSH address or a path on the host).
+    type: str
+    required: true
+  version:
+    description: A branch, a tag, V(HEAD), a full reference, or a commit.
+    type: str
+    required: true
+  inputs:
+    description: Whatever else a build depends on. Only a digest of it is kept.
+    type: dict
+    default: {}
+  user:
+    description: The account that owns the mirror and runs git.
+    type: str
+    required: true
+seealso:
+  - module: coralnet.server.release_switch
+"""
+
+EXAMPLES = r"""
+- name: Plan the release
+  coralnet.server.release_plan:
+    root: /srv/www/coralnet
+    mirror: /srv/www/coralnet/repo.git
+    repository: https://github.com/coralnet/coralnet.git
+    version: main
+    user: coralnet-deploy
+    inputs:
+      requirements: [requirements/production.txt]
+  register: plan
+"""
+
+RETURN = r"""
+release:
+  description: Name of the release that should run.
+  type: str
+  returned: success
+  sample: 20261124T101500Z-0123456789
+build:
+  description: Whether that release has yet to be built.
+  type: bool
+  returned: success
+commit:
+  description: The commit that the version is. Empty in check mode where git cannot be asked yet.
+  type: str
+  returned: success
+  sample: 0123456789abcdef0123456789abcdef01234567
+inputs:
+  description: Digest of the inputs, for the release's record.
+  type: str
+  returned: success
+  sample: 3f8a1be2c07d
+current:
+  description: Name of the release that is current. Empty where there is none.
+  type: str
+  returned: success
+  sample: 20261101T080000Z-89abcdef01
+current_commit:
+  description: The commit of the current release. Empty where there is none.
+  type: str
+  returned: success
+"""
+
+import os
+import shutil
+import time
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.coralnet.server.plugins.module_utils._git import GitError, Mirror
+from ansible_collections.coralnet.server.plugins.module_utils._release import current, digest, finished, new_name
+from ansible_collections.coralnet.server.plugins.module_utils._user import as_user, user_exists
+
+
+def resolve(module: AnsibleModule) -> str:
+    """Find the commit, and have it in the mirror unless this is check mode."""
+    params = module.params
+    ready = shutil.which("git") is not None and user_exists(params["user"])
+    if not ready and module.check_mode:
+        return ""
+    mirror = Mirror(params["mirror"], params["repository"], lambda argv: as_user(module, params["user"], argv))
+    commit = mirror.remote_commit(params["version"])
+    wanted = commit or params["version"]
+    if not mirror.has(wanted):
+        if module.check_mode:
+            return commit
+        mirror.fetch()
+    return mirror.local_commit(wanted)
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "root": {"type": "path", "required": True},
+            "mirror": {"type": "path", "required": True},
+            "repository": {"type": "str", "required": True},
+            "version": {"type": "str", "required": True},
+            "inputs": {"type": "dict", "default": {}},
+            "user": {"type": "str", "required": True},
+        },
+        supports_check_mode=True,
+    )
+    root = os.path.normpath(module.params["root"])
+    try:
+        commit = resolve(module)
+    except GitError as exc:
+        module.fail_json(msg=str(exc))
+
+    inputs = digest(module.params["inputs"])
+    releases = finished(root)
+    running = current(root)
+    fitting = [release.name for release in releases if (release.commit, release.inputs) == (commit, inputs)]
+    # The current release first: an older or newer twin of it is no reason to switch.
+    wanted = running if running in fitting else (fitting or [""])[-1]
+    build = not wanted
+    running_commit = next((release.commit for release in releases if release.name == running), "")
+
+    module.exit_json(
+        changed=build,
+        release=wanted or new_name(commit, time.time()),
+        build=build,
+        commit=commit,
+        inputs=inputs,
+        current=running,
+        current_commit=running_commit,
+        diff={
+            "before": f"commit: {running_commit}\n",
+            "after": f"commit: {commit or 'not known before git is installed'}\n",
+            "before_header": running,
+            "after_header": wanted or "a new release",
+        },
+    )
+
+
+if __name__ == "__main__":
+    main()

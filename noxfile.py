@@ -218,5 +218,9 @@ def molecule(session: nox.Session) -> None:
         "MOLECULE_GLOB": "molecule/*/molecule.yml",  # where ours are; molecule would suggest another folder
         "MOLECULE_COMMAND_BORDERS": "0",
     }
+    if not sys.stdout.isatty():
+        env |= {"NO_COLOR": "1", "ANSIBLE_NOCOLOR": "1", "PY_COLORS": "0"}
     for scenario in session.posargs or sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")):
+        if not list(ROOT.glob(f"molecule/{scenario}/tests/test_*.py")):
+            session.error(f"molecule/{scenario}/tests has no test, which molecule would pass over as a success")
         session.run("molecule", "test", "--scenario-name", scenario, env=env, external=True)

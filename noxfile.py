@@ -19,7 +19,7 @@ import nox
 
 ROOT = Path(__file__).parent
 PYTHONS = ["3.11", "3.12", "3.13"]
-LAB_PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+LAB_BIN = Path(sys.executable).parent
 # What belongs at the top of the built collection
 ARTIFACT = {
     "CHANGELOG.rst", "FILES.json", "LICENSE", "MANIFEST.json", "README.md", "changelogs", "docs", "meta",
@@ -150,7 +150,7 @@ def sanity(session: nox.Session) -> None:
     python = "{}.{}".format(*sys.version_info[:2])
     command = ["ansible-test", "sanity", "--local", "--color", "no", "--python", python, *session.posargs]
     with tempfile.TemporaryDirectory() as parent, session.chdir(collection_copy(Path(parent))):
-        output = run_and_show(session, command, {"HOME": str(home), "UV_CACHE_DIR": ""})
+        output = run_and_show(session, command, {"HOME": str(home)})
     if "All targets skipped" in output:
         session.error("ansible-test found nothing to test")
 
@@ -163,14 +163,14 @@ def bundled_pip_versions(session: nox.Session) -> set[str]:
     return set(re.findall(r"\bpip='([\d.]+)'", source))
 
 
-def run_and_show(session: nox.Session, command: list[str], env: dict[str, str]) -> str:
+def run_and_show(session: nox.Session, command: list[str], env: dict[str, str] | None = None) -> str:
     """Run a command, show its output as it comes, and return it."""
     session.log(" ".join(command))
     path = os.pathsep.join([*session.bin_paths, os.environ["PATH"]]) if session.bin_paths else os.environ["PATH"]
     lines = []
     with subprocess.Popen(
         [shutil.which(command[0], path=path) or command[0], *command[1:]],
-        env={**os.environ, "PATH": path, **env},
+        env={**os.environ, "PATH": path, **(env or {})},
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     ) as process:  # fmt: skip
         for line in process.stdout or ():
@@ -194,27 +194,31 @@ def build(session: nox.Session) -> None:
         unexpected = {name.split("/")[0] for name in names} - ARTIFACT
         if unexpected:
             session.error(f"the artifact has what is not for it, see build_ignore: {sorted(unexpected)}")
-        session.run("python", "-m", "galaxy_importer.main", str(artifact))
+        report = run_and_show(session, ["python", "-m", "galaxy_importer.main", str(artifact)])
+        if "WARNING" in report:
+            session.error("galaxy-importer has a warning")
 
-        # The lab's environment has the collections that ours needs; nothing of the checkout is in reach
-        lab = {"ANSIBLE_COLLECTIONS_PATH": parent, "ANSIBLE_CONFIG": os.devnull, "PATH": LAB_PATH}
-        install = ["ansible-galaxy", "collection", "install", "--no-deps", "--collections-path", parent, str(artifact)]
+        # Installed elsewhere, with none of the checkout in reach; the lab's environment has the collections
+        # that ours needs
+        (Path(parent) / "ansible.cfg").touch()
+        env = {"ANSIBLE_COLLECTIONS_PATH": parent, "ANSIBLE_CONFIG": str(Path(parent) / "ansible.cfg")}
+        inventory = ["--inventory", str(ROOT / "inventories" / "lab"), "--limit", "debian-13"]
         with session.chdir(parent):
-            session.run(*install, env=lab, external=True)
-            verify = ["ansible-galaxy", "collection", "verify", "--offline", "coralnet.server"]
-            session.run(*verify, env=lab, external=True)
-            session.run(
-                "ansible-playbook", "--inventory", str(ROOT / "inventories" / "lab"), "--limit", "debian-13",
-                "--syntax-check", "coralnet.server.site", env=lab, external=True,
-            )  # fmt: skip
-            session.run("ansible-doc", "--type", "role", "--list", "coralnet.server", env=lab, external=True)
+            for command in (
+                ["ansible-galaxy", "collection", "install", "--no-deps", "--collections-path", parent, str(artifact)],
+                ["ansible-galaxy", "collection", "verify", "--offline", "coralnet.server"],
+                ["ansible-playbook", *inventory, "--syntax-check", "coralnet.server.site", "coralnet.server.update"],
+                ["ansible-doc", "--type", "role", "--list", "coralnet.server"],
+                ["ansible-doc", "--type", "module", "--list", "coralnet.server"],
+            ):
+                session.run(str(LAB_BIN / command[0]), *command[1:], env=env, external=True)
 
 
 @nox.session(venv_backend="none")
 def molecule(session: nox.Session) -> None:
     """Run scenarios in containers: `nox -s molecule -- SCENARIO…`, all of them without a name."""
     env = {
-        "PATH": LAB_PATH,
+        "PATH": os.pathsep.join([str(LAB_BIN), os.environ["PATH"]]),
         "MOLECULE_GLOB": "molecule/*/molecule.yml",  # where ours are; molecule would suggest another folder
         "MOLECULE_COMMAND_BORDERS": "0",
     }

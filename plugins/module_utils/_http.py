@@ -9,6 +9,7 @@ import re
 import socket
 import ssl
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
@@ -127,11 +128,13 @@ def run_checks(
     expect: dict[str, str],
     timeout: float,
     verify: bool = True,
+    died: Callable[[], str] = lambda: "",
 ) -> str:
     """Run every check in turn until one complains or the time (seconds) is up.
 
     A complaint is tried again until the deadline, because a server that has just started may
-    answer late; the last one is returned, and an empty string means that all is well.
+    answer late, or until `died` says that waiting is of no use. The last one is returned, and an
+    empty string means that all is well.
     """
     deadline = time.monotonic() + timeout
     for check in checks:
@@ -140,6 +143,8 @@ def run_checks(
             complaint = check.complaint(get(where, check.path, headers, left, verify), expect)
             if not complaint:
                 break
+            if death := died():
+                return death
             if time.monotonic() >= deadline:
                 return complaint
             time.sleep(0.2)

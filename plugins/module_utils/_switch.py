@@ -18,8 +18,8 @@ from ansible_collections.coralnet.server.plugins.module_utils._systemd import (
     systemctl,
 )
 
-Probe = Callable[[str, str], str]
-"""Takes where to ask (a socket) and the instance that must answer; returns a complaint or nothing."""
+Probe = Callable[[str], str]
+"""Asks the instance of that name; returns a complaint, or nothing when all is well."""
 
 
 class SwitchError(Exception):
@@ -88,9 +88,9 @@ class Switcher:
         """Carry the plan out, or leave the site on what it ran before and raise SwitchError."""
         try:
             self._start(plan)
-            self._must(plan, "on its own socket", probe(self.socket(plan.instance), plan.instance))
+            self._must(plan, "on its own socket", probe(plan.instance))
             self._switch(plan.release, plan.instance)
-            self._must(plan, "through the front", front("", plan.instance))
+            self._must(plan, "through the front", front(plan.instance))
         except (SwitchError, SystemdError) as exc:
             raise self._give_back(plan, exc) from exc
         self._good.save()
@@ -99,6 +99,11 @@ class Switcher:
 
     def socket(self, instance: str) -> str:
         return f"/run/{self._site}/{instance}.sock"
+
+    def died(self, instance: str) -> str:
+        """Say so when a service that was just started has ended, so that nobody waits for it."""
+        service = self._unit(instance, "service")
+        return f"{service.name} ended by itself" if service.restarts or service.idle else ""
 
     def running(self) -> set[str]:
         """Name the releases with an instance that still does something, the draining ones too."""
@@ -154,20 +159,25 @@ class Switcher:
         journal = self._unit(plan.instance, "service").journal()
         if not plan.switch:
             return SwitchError(f"{reason}. Nothing else could be put in its place: it is what was running", journal)
+        seen_by_visitors = current(self._root) == plan.release and self._instance_of(plan.release) == plan.instance
         if plan.before_release:
             self._switch(plan.before_release, plan.before_instance)
         elif current(self._root):
             point(self._root, "")
-        if plan.start:
-            self._stop(plan.instance)
+        if seen_by_visitors:
+            self._drain(plan.instance)
+        elif plan.start:
+            self._kill(plan.instance)
         restored = self._good.restore()
         served = f"The site goes on with {plan.before_instance}" if plan.before_instance else "No release was running"
         files = f", and these files are as they were before: {', '.join(restored)}" if restored else ""
         return SwitchError(f"{reason}. {served}{files}", journal)
 
-    def _stop(self, instance: str) -> None:
-        names = [self._unit(instance, kind).name for kind in ("socket", "service")]
+    def _kill(self, instance: str) -> None:
+        """End an instance that has no visitors and may hang; whatever of this fails, the site is served."""
+        names = [f"{self._site}@{instance}.{kind}" for kind in ("socket", "service")]
         self._run(["systemctl", "disable", "--quiet", *names])
+        self._run(["systemctl", "kill", "--signal=KILL", names[1]])
         self._run(["systemctl", "stop", *names])
         self._run(["systemctl", "reset-failed", *names])
 

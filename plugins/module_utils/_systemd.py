@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 Run = Callable[[list[str]], tuple[int, str, str]]
 
-PROPERTIES = "ActiveState,UnitFileState,NeedDaemonReload,MainPID,ExecMainStartTimestampMonotonic"
+PROPERTIES = "ActiveState,UnitFileState,NeedDaemonReload,NRestarts,MainPID,ExecMainStartTimestampMonotonic"
 
 
 class SystemdError(Exception):
@@ -52,6 +52,11 @@ class Unit:
     @property
     def pid(self) -> int:
         return int(self._seen.get("MainPID") or 0)
+
+    @property
+    def restarts(self) -> int:
+        """How often systemd has started it again because it ended by itself."""
+        return int(self._seen.get("NRestarts") or 0)
 
     @property
     def started(self) -> float:

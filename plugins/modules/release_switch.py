@@ -147,13 +147,10 @@ pruned:
   type: list
   elements: str
   returned: success
-journal:
-  description: The end of the refused instance's journal.
-  type: str
-  returned: failure
 """
 
 import os
+from collections.abc import Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.coralnet.server.plugins.module_utils._http import Check, run_checks
@@ -162,7 +159,7 @@ from ansible_collections.coralnet.server.plugins.module_utils._switch import Pla
 from ansible_collections.coralnet.server.plugins.module_utils._systemd import SystemdError
 
 
-def ask(module: AnsibleModule, where: str, instance: str) -> str:
+def ask(module: AnsibleModule, where: str, instance: str, died: Callable[[], str] = lambda: "") -> str:
     """Run the checks at a socket or a URL; an empty place is not asked."""
     params = module.params
     if not where:
@@ -170,21 +167,25 @@ def ask(module: AnsibleModule, where: str, instance: str) -> str:
     checks = [Check(**{**check, "status": tuple(check["status"])}) for check in params["checks"]]
     headers = {**params["headers"], "Host": params["host"]}
     expect = {params["release_header"]: instance} if params["release_header"] else {}
-    return run_checks(where, checks, headers, expect, params["timeout"], params["validate_certs"])
+    return run_checks(where, checks, headers, expect, params["timeout"], params["validate_certs"], died)
 
 
 def switch(module: AnsibleModule, switcher: Switcher) -> Plan:
-    def own(socket: str, instance: str) -> str:
-        return ask(module, socket, instance)
+    plan = switcher.plan()
 
-    def front(_where: str, instance: str) -> str:
+    def own(instance: str) -> str:
+        def died() -> str:
+            return switcher.died(instance) if plan.start else ""
+
+        return ask(module, switcher.socket(instance), instance, died)
+
+    def front(instance: str) -> str:
         return ask(module, module.params["front"], instance)
 
-    plan = switcher.plan()
     if not module.check_mode:
         switcher.apply(plan, own, front)
     elif not plan.changed:
-        complaint = own(switcher.socket(plan.instance), plan.instance) or front("", plan.instance)
+        complaint = own(plan.instance) or front(plan.instance)
         if complaint:
             raise SwitchError(f"{plan.instance} runs, but does not work: {complaint}")
     return plan
@@ -230,7 +231,7 @@ def main() -> None:
         pruned = [] if module.check_mode else prune(root, params["keep"], switcher.running() | {release})
     except SwitchError as exc:
         message = f"{exc}\nThe end of its journal:\n{exc.journal}" if exc.journal else str(exc)
-        module.fail_json(msg=message, journal=exc.journal)
+        module.fail_json(msg=message)
     except (SystemdError, OSError) as exc:
         module.fail_json(msg=str(exc))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from ansible.parsing.dataloader import DataLoader
 from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar
 from ansible.vars.manager import VariableManager
+from shared.visitor import ROOT, Visitor, run_playbook
 
 INVENTORY = Path(__file__).parent.parent / "inventories" / "lab"
 
@@ -51,6 +53,30 @@ def variable(host: Any, pytestconfig: pytest.Config) -> Callable[[str], Any]:
     """Look a variable of the host's inventory up: `variable("gunicorn_workers")`."""
     lab = pytestconfig.stash[LAB]
     return lambda name: lab.value(lab.names[host.backend.name], name)
+
+
+@pytest.fixture
+def address(host: Any) -> str:
+    """Find the container's own IPv4 address, at which this machine reaches it."""
+    return str(host.check_output("hostname -I").split()[0])
+
+
+@pytest.fixture
+def visitor(address: str) -> Visitor:
+    """Somebody who opens the site through nginx."""
+    return Visitor(address)
+
+
+@pytest.fixture
+def playbook(host: Any, request: pytest.FixtureRequest) -> Callable[..., subprocess.CompletedProcess[str]]:
+    """Run the scenario's own playbook again, or another: `playbook("-e", "version=v2")`."""
+    name = request.config.stash[LAB].names[host.backend.name]
+    converge = request.path.parents[1] / "converge.yml"
+
+    def run(*arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
+        return run_playbook(name, ROOT / path if path else converge, *arguments)
+
+    return run
 
 
 @pytest.hookimpl(wrapper=True)

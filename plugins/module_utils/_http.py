@@ -112,13 +112,31 @@ def get(
     try:
         connection.request("GET", path, headers={"User-Agent": "coralnet.server", **headers})
         response = connection.getresponse()
-        body = response.read(BODY_LIMIT).decode("utf-8", "replace")
+        body = _read(response, time.monotonic() + timeout).decode("utf-8", "replace")
         answered = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, answered, body)
-    except (OSError, http.client.HTTPException) as exc:
+    except (OSError, ValueError, http.client.HTTPException) as exc:
         return Answer(0, error=f"no answer from {where}: {exc or type(exc).__name__}")
     finally:
         connection.close()
+
+
+def _read(response: http.client.HTTPResponse, deadline: float) -> bytes:
+    """Read a page up to the limit; one that was cut off, or never ends, is no answer.
+
+    The socket's own timeout is for each piece, so a page that comes in drips would outlast it.
+    """
+    body = b""
+    while len(body) < BODY_LIMIT:
+        part = response.read1(BODY_LIMIT - len(body))
+        if not part:
+            break
+        body += part
+        if time.monotonic() > deadline:
+            raise TimeoutError("timed out in the middle of the page")
+    if response.length and len(body) < BODY_LIMIT:
+        raise http.client.IncompleteRead(body, response.length)
+    return body
 
 
 def run_checks(

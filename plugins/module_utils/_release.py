@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 RECORD = "release.json"
+REFUSED = "refused"
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,25 @@ def link_to(link: str, target: str) -> None:
     os.replace(fresh, link)
 
 
+def mark_refused(root: str, name: str, refused: bool) -> None:
+    """Remember that a release did not work, or forget it. It may be tried again, and is the first to be pruned."""
+    mark = os.path.join(root, "releases", name, REFUSED)
+    if refused:
+        with open(mark, "w", encoding="utf-8"):
+            pass
+    elif os.path.exists(mark):
+        os.unlink(mark)
+
+
 def prune(root: str, keep: int, needed: set[str]) -> list[str]:
-    """Remove the oldest releases beyond the number to keep, and what builds that died left behind."""
+    """Remove the oldest good releases beyond the number to keep, and older ones that were refused or never finished."""
     directory = os.path.join(root, "releases")
-    good = [release.name for release in finished(root)]
+    marked = {name for name in os.listdir(directory) if os.path.exists(os.path.join(directory, name, REFUSED))}
+    good = [release.name for release in finished(root) if release.name not in marked]
     spare = [name for name in good if name not in needed]
     gone = spare[: max(len(good) - keep, 0)]
     newest = max(needed, default="")
-    gone += [name for name in sorted(os.listdir(directory)) if name not in good and name < newest]
+    gone += [name for name in sorted(os.listdir(directory)) if name not in good and name not in needed and name < newest]
     for name in gone:
         shutil.rmtree(os.path.join(directory, name))
     return gone

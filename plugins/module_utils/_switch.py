@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from ansible_collections.coralnet.server.plugins.module_utils._good import GoodSet, directory
-from ansible_collections.coralnet.server.plugins.module_utils._release import current, link_to, point
+from ansible_collections.coralnet.server.plugins.module_utils._release import current, link_to, mark_refused, point
 from ansible_collections.coralnet.server.plugins.module_utils._systemd import (
     Run,
     SystemdError,
@@ -94,6 +94,7 @@ class Switcher:
         except (SwitchError, SystemdError) as exc:
             raise self._give_back(plan, exc) from exc
         self._good.save()
+        mark_refused(self._root, plan.release, False)
         for other in plan.drain:
             self._drain(other)
 
@@ -168,6 +169,8 @@ class Switcher:
             self._drain(plan.instance)
         elif plan.start:
             self._kill(plan.instance)
+        if plan.release != plan.before_release:
+            mark_refused(self._root, plan.release, True)
         restored = self._good.restore()
         served = f"The site goes on with {plan.before_instance}" if plan.before_instance else "No release was running"
         files = f", and these files are as they were before: {', '.join(restored)}" if restored else ""

@@ -1,0 +1,120 @@
+"""What a server goes through: crashes, a reboot, a second operator, curious eyes."""
+
+from __future__ import annotations
+
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from shared.visitor import Visitor, changed
+
+# Every secret of the lab begins with it, so that one search finds them all
+CANARY = "lab-only-"
+
+
+@contextmanager
+def visits(address: str) -> Iterator[list[tuple[int, float]]]:
+    """Open the front page again and again meanwhile; status (0 for no answer) and seconds of each."""
+    seen: list[tuple[int, float]] = []
+    end = threading.Event()
+
+    def visit() -> None:
+        while not end.is_set():
+            start = time.monotonic()
+            try:
+                status = Visitor(address).get("/").status_code
+            except OSError:
+                status = 0
+            seen.append((status, time.monotonic() - start))
+            time.sleep(0.02)
+
+    people = [threading.Thread(target=visit) for _person in range(3)]
+    for person in people:
+        person.start()
+    try:
+        yield seen
+    finally:
+        end.set()
+        for person in people:
+            person.join()
+
+
+def report(host: Any, what: str, seen: list[tuple[int, float]]) -> None:
+    lost = [status for status, _seconds in seen if status != 200]
+    print(f"{host.backend.name}: {what}: {len(lost)} of {len(seen)} lost, slowest {max(s for _status, s in seen):.2f} s")
+    assert len(seen) > 20
+    assert not lost, f"{what}: answers {sorted(set(lost))}"
+
+
+def instance(host: Any) -> str:
+    return str(host.check_output("basename $(readlink /srv/www/coralnet/current/app.sock) .sock"))
+
+
+def test_killed_gunicorn_costs_a_wait(host: Any, address: str) -> None:
+    unit = f"coralnet@{instance(host)}.service"
+    # Requests that a killed process had in its hands are gone; those that come meanwhile wait for the next one
+    host.run_expect([0], f"kill -9 $(systemctl show --value --property=MainPID {unit})")
+    with visits(address) as seen:
+        time.sleep(5)
+    report(host, "gunicorn killed", seen)
+    assert int(host.check_output(f"systemctl show --value --property=NRestarts {unit}")) >= 1
+
+
+def test_a_changed_setting_is_proven_beside_and_switched_to(host: Any, address: str, playbook: Any) -> None:
+    before = instance(host)
+    with visits(address) as seen:
+        assert changed(playbook("-e", '{"gunicorn_threads": 5}')) == 2  # the file and the switch
+    report(host, "settings changed", seen)
+    assert instance(host) == f"{before}.1"
+    host.run_expect([3], f"systemctl is-active coralnet@{before}.service")
+    assert changed(playbook("-e", '{"gunicorn_threads": 5}')) == 0
+
+
+def test_a_lost_switch_is_completed_by_the_next_run(host: Any, playbook: Any) -> None:
+    host.run_expect([0], "touch /srv/www/coralnet/shared/secrets.json")
+    assert "changed=1 " in playbook("--check", "-e", '{"gunicorn_threads": 5}').stdout
+    before = instance(host)
+    assert changed(playbook("-e", '{"gunicorn_threads": 5}')) == 1
+    assert instance(host) != before
+
+
+def test_no_secret_can_be_seen(host: Any, playbook: Any) -> None:
+    shown = playbook("-vvv", "--diff", "-e", f"vault_export_signing_key={CANARY}new-for-this-test").stdout
+    assert "secrets.json" in shown
+    # the command line of the run itself, and the name of a host's variable file, are the operator's own
+    lines = [line for line in shown.splitlines() if CANARY in line and "ansible-playbook" not in line]
+    assert not lines, lines[0][:300]
+
+    for where in (
+        "systemctl show --all '*'",
+        "systemctl cat 'coralnet@*'",
+        "journalctl --no-pager --all",
+        "ps axww -o args",
+        "cat $(find /var/log -type f)",
+        # files that anybody can read
+        "find / -xdev -type f -perm -o=r -size -4096k -exec grep -la {} {{}} + | sed 's/^/{}/'".format(CANARY, CANARY),
+    ):
+        found = host.run(f"{where} 2>/dev/null | grep -a -m 3 -- {CANARY} | grep -v 'grep -'")
+        assert found.stdout == "", f"{where}: {found.stdout}"
+    # the search does find what is there
+    assert host.run(f"grep -rla -- {CANARY} /srv/www/coralnet/shared").stdout.strip()
+
+
+def test_reboot(host: Any, address: str) -> None:
+    before = instance(host)
+    subprocess.run(["docker", "restart", "--time", "60", host.backend.name], check=True, capture_output=True)
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            page = Visitor(address).get("/")
+        except OSError:
+            time.sleep(0.2)
+            continue
+        if page.status_code == 200:
+            break
+    assert page.status_code == 200
+    assert page.headers["X-Release"] == before
+    assert host.run("systemctl is-system-running --wait").stdout.strip() == "running"

@@ -1,0 +1,139 @@
+"""What the role leaves on a host: a release that is ready, and nothing that anybody else can read or write."""
+
+from __future__ import annotations
+
+import configparser
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from shared.visitor import changed
+
+ROOT = "/opt/reef"
+SHARED = f"{ROOT}/shared"
+CANARY = "canary-7d3f"
+VALUES = {
+    "PLAIN": "coral",
+    "MONEY": "$HOME costs $5",
+    "COMMENT": "a # is no comment",
+    "QUOTES": "it's \"quoted\"",
+    "LINES": "first\nsecond",
+    "BLANKS": "  kept  ",
+    "EMPTY": "",
+    "PATHS": r"C:\new\table",
+}
+
+
+def releases(host: Any) -> list[str]:
+    return sorted(host.check_output(f"ls {ROOT}/releases").split())
+
+
+def in_release(host: Any, command: str) -> Any:
+    return host.run(f"{ROOT}/run --instance {releases(host)[-1]} {command}")
+
+
+def test_the_site_is_ready_in_its_own_environment(host: Any) -> None:
+    assert in_release(host, "python manage.py check").rc == 0
+    assert in_release(host, "python manage.py migrate --check").rc == 0
+    assert in_release(host, "gunicorn --version").rc == 0, "an extra package"
+    assert in_release(host, "printenv PASSPHRASE").stdout == f"{CANARY} with 'quotes' and $HOME\n"
+    assert in_release(host, "which python").stdout == f"{ROOT}/releases/{releases(host)[-1]}/venv/bin/python\n"
+    assert in_release(host, "pwd").stdout.endswith("/src/project\n")
+    assert in_release(host, "id -un").stdout == "reefer\n"
+
+
+def test_files_say_what_the_inventory_says(host: Any) -> None:
+    def read(name: str) -> str:
+        return str(host.file(f"{SHARED}/{name}").content_string)
+
+    assert json.loads(read("reef.json"))["SECRET_KEY"] == CANARY
+    ini = configparser.RawConfigParser()
+    ini.read_string(read("settings.ini"))
+    assert ini["email"]["password"] == f"{CANARY}%"
+    namespace: dict[str, Any] = {}
+    exec(read("local_settings.py"), namespace)  # noqa: S102  # it is Python that we wrote
+    assert {name: namespace[name] for name in VALUES} == VALUES
+    assert namespace["SIZES"] == [1, 2.5, True, None]
+    assert read("robots.txt") == "User-agent: *\nDisallow: /\n"
+    assert read("motd") == (f"Host {host.check_output('hostname')}\n")
+
+
+def test_dotenv_is_read_back_by_its_reader(host: Any) -> None:
+    venv = f"{ROOT}/releases/{releases(host)[-1]}/venv"
+    host.run_expect([0], f"python3 -m venv /tmp/reader && PIP_CERT=/etc/ssl/certs/ca-certificates.crt "
+                         f"/tmp/reader/bin/pip install -q python-dotenv")
+    code = "import dotenv, json; print(json.dumps(dotenv.dotenv_values('.env')))"
+    link = f"{venv[:-5]}/src/project/.env"
+    assert host.check_output(f"readlink {link}") == f"{SHARED}/dotenv"
+    answer = host.check_output(f"cd {link.rpartition('/')[0]} && /tmp/reader/bin/python -c \"{code}\"")
+    assert json.loads(answer) == VALUES
+
+
+@pytest.mark.parametrize(
+    ("path", "owner", "group", "mode"),
+    [
+        (SHARED, "root", "root", 0o755),
+        (f"{SHARED}/reef.json", "root", "reefer", 0o640),
+        (f"{SHARED}/environment.json", "root", "reefer", 0o640),
+        (f"{SHARED}/robots.txt", "root", "reefer", 0o644),
+        (f"{SHARED}/db", "reefer", "reefer", 0o700),
+        (f"{SHARED}/media", "reefer", "www-data", 0o2750),
+        (f"{ROOT}/run", "root", "root", 0o755),
+        (f"{ROOT}/releases", "builder", "builder", 0o755),
+    ],
+)
+def test_owners(host: Any, path: str, owner: str, group: str, mode: int) -> None:
+    file = host.file(path)
+    assert (file.user, file.group, file.mode) == (owner, group, mode)
+
+
+def test_code_belongs_to_the_deploy_account_and_others_cannot_read_it(host: Any) -> None:
+    release = f"{ROOT}/releases/{releases(host)[-1]}"
+    for tree in ("src", "venv"):
+        assert host.run(f"find {release}/{tree} -not -user builder -not -type l | grep .").stdout == ""
+        assert host.run(f"runuser -u reefer -- test -w {release}/{tree}").rc != 0
+        assert host.run(f"runuser -u nobody -- ls {release}/{tree}").rc != 0
+        assert host.run(f"runuser -u reefer -- ls {release}/{tree}").rc == 0
+
+
+def test_the_superuser_can_log_in(host: Any) -> None:
+    code = f"from django.contrib.auth import authenticate; print(authenticate(username='root', password='{CANARY}').is_superuser)"
+    assert in_release(host, f'python manage.py shell -c "{code}"').stdout.endswith("True\n")
+
+
+def test_another_version_is_built_beside(host: Any, playbook: Callable[..., Any]) -> None:
+    before = releases(host)
+    head = host.check_output(f"git -c safe.directory='*' -C {ROOT}/repo.git rev-parse v2")
+    check = playbook("-e", "version=v2", "--check", "--diff")
+    assert head in check.stdout, "check mode names the commit that it would build"
+    assert changed(check) == 1
+    assert releases(host) == before, "check mode builds nothing"
+    assert changed(playbook("-e", "version=v2")) > 1
+    after = releases(host)
+    assert after[:-1] == before
+    assert in_release(host, "python -c 'import humanize'").rc == 0
+    assert changed(playbook("-e", "version=v2")) == 0, "it waits to be switched to, and is not built again"
+
+
+def test_a_build_that_died_is_no_release(host: Any, playbook: Callable[..., Any]) -> None:
+    newest = releases(host)[-1]
+    host.run_expect([0], f"rm {ROOT}/releases/{newest}/release.json")
+    assert changed(playbook("-e", "version=v2")) > 1
+    assert releases(host)[-1] > newest
+
+
+@pytest.mark.parametrize(
+    ("version", "message"),
+    [
+        ("package-missing", "humanize==999.0"),
+        ("migration-fails", "sources_no_such_table"),
+        ("static-fails", "css/forgotten.css"),
+        ("no-such-version", "has no branch or tag"),
+    ],
+)
+def test_what_fails_says_why(playbook: Callable[..., Any], version: str, message: str) -> None:
+    result = playbook("-e", f"version={version}")
+    assert result.returncode != 0
+    assert message in result.stdout
+    assert CANARY not in result.stdout

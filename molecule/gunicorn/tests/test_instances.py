@@ -1,0 +1,167 @@
+"""A release's life: proven beside, switched to, drained, refused."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from shared.visitor import changed
+
+ROOT = "/srv/www/reef"
+ASK = Path(__file__).parents[1] / "files" / "ask.py"
+
+
+@pytest.fixture
+def ask(host: Any) -> Callable[..., dict[str, Any]]:
+    """Ask the site where nginx would: through the link to the current release's socket."""
+    subprocess.run(["docker", "cp", "--quiet", ASK, f"{host.backend.name}:/root/ask.py"], check=True)
+
+    def ask(path: str, **fields: str) -> dict[str, Any]:
+        command = f"python3 /root/ask.py {ROOT}/current/app.sock {shlex.quote(path)} {shlex.quote(json.dumps(fields))}"
+        answer: dict[str, Any] = json.loads(host.check_output(command))
+        return answer
+
+    return ask
+
+
+def instance(host: Any) -> str:
+    return str(host.check_output(f"basename $(readlink {ROOT}/current/app.sock) .sock"))
+
+
+def units(host: Any, *states: str) -> set[str]:
+    listing = host.check_output(f"systemctl list-units --plain --no-legend --state={','.join(states)} 'reef@*.service'")
+    return {line.split()[0] for line in listing.splitlines()}
+
+
+def test_the_release_answers(host: Any, ask: Callable[..., dict[str, Any]]) -> None:
+    answer = ask("/")
+    assert answer["status"] == 200
+    assert answer["headers"]["x-release"] == instance(host)
+    assert units(host, "active") == {f"reef@{instance(host)}.service"}
+
+
+def test_no_other_socket(host: Any) -> None:
+    """Newer versions of gunicorn open a socket for control, which nobody asked for."""
+    pid = host.check_output(f"systemctl show --value --property=MainPID reef@{instance(host)}.service")
+    listening = host.check_output(f"ss --no-header --listening --processes --unix --tcp | grep -c 'pid={pid},'")
+    assert listening == "1"
+
+
+def test_settings_of_the_unit(host: Any) -> None:
+    assert host.check_output(f"systemctl show --value --property=MemoryMax reef@{instance(host)}.service") == str(1024**3)
+    report = host.check_output(f"systemd-analyze security --no-pager reef@{instance(host)}.service")
+    assert float(report.split("Overall exposure level for")[1].split(":")[1].split()[0]) <= 1.2
+
+
+@pytest.mark.parametrize(
+    "attempt",
+    [
+        f"touch {ROOT}/current/src/project/config/wsgi.py",
+        f"touch {ROOT}/static/css/site.css",
+        f"touch {ROOT}/shared/secrets.json",
+        "touch /etc/motd /var/tmp/../../usr/local/bin/x",
+        f"sh -c 'cp /bin/true {ROOT}/shared/media/x && {ROOT}/shared/media/x'",
+        "ls /root",
+        "ls /home/.",
+    ],
+)
+def test_what_the_site_cannot_do(host: Any, attempt: str) -> None:
+    pid = host.check_output(f"systemctl show --value --property=MainPID reef@{instance(host)}.service")
+    inside = f"nsenter --target {pid} --mount -- runuser -u reef -- "
+    assert host.run(inside + attempt).rc != 0, attempt
+    # and what it can: the attempts fail for what they are
+    assert host.run(f"{inside} sh -c 'echo x >{ROOT}/shared/media/y && rm {ROOT}/shared/media/y && mktemp'").rc == 0
+
+
+def test_the_site_can_send_mail(host: Any, ask: Callable[..., dict[str, Any]]) -> None:
+    name = f"newcomer{time.time_ns()}"
+    fields = {"username": name, "email": "root@localhost", "password": "reef-and-sand-9"}
+    assert ask("/accounts/register/", **fields)["status"] == 302
+    deadline = time.monotonic() + 15
+    while "/accounts/activate/" not in (mail := host.run("cat /var/mail/root /var/mail/nobody").stdout):
+        assert time.monotonic() < deadline, host.run("journalctl -u 'postfix*' -n 20 --no-pager").stdout
+        time.sleep(0.2)
+    assert "From: site@reef.test" in mail
+
+
+@pytest.mark.parametrize(
+    ("version", "reason"),
+    [
+        ("import-fails", "No module named 'config.forgotten'"),
+        ("answers-500", "status 500"),
+        ("hangs", "timed out"),
+    ],
+)
+def test_a_broken_release_gets_no_visitors(
+    host: Any, ask: Callable[..., dict[str, Any]], playbook: Callable[..., Any], version: str, reason: str
+) -> None:
+    before = instance(host)
+    secrets, static = (host.file(f"{ROOT}/{name}").content for name in ("shared/secrets.json", "static/staticfiles.json"))
+    result = playbook("-e", f"version={version}")
+    assert result.returncode != 0
+    assert reason in result.stdout
+    assert f"The site goes on with {before}" in result.stdout
+    assert ask("/")["headers"]["x-release"] == before
+    assert units(host, "active", "activating", "deactivating") == {f"reef@{before}.service"}
+    assert host.file(f"{ROOT}/shared/secrets.json").content == secrets
+    assert host.file(f"{ROOT}/static/staticfiles.json").content == static
+    host.run_expect([0], f"systemctl restart reef@{before}.service")
+    assert ask("/")["status"] == 200
+    assert changed(playbook()) == 0
+
+
+def test_a_broken_setting_is_put_back(
+    host: Any, ask: Callable[..., dict[str, Any]], playbook: Callable[..., Any]
+) -> None:
+    before = instance(host)
+    for _run in range(2):  # it is refused again, not forgotten
+        result = playbook("-e", '{"allowed_hosts": ["elsewhere.test"]}')
+        assert result.returncode != 0
+        assert "status 400 instead of 200 (is the host name in the site's ALLOWED_HOSTS?)" in result.stdout
+        assert "/srv/www/reef/shared/secrets.json" in result.stdout
+    host.run_expect([0], f"systemctl restart reef@{before}.service")
+    assert ask("/")["headers"]["x-release"] == before
+
+
+def test_requests_end_where_they_began(
+    host: Any, ask: Callable[..., dict[str, Any]], playbook: Callable[..., Any]
+) -> None:
+    assert changed(playbook("-e", "version=slow")) > 1
+    old = instance(host)
+    with subprocess.Popen(
+        ["docker", "exec", host.backend.name, "python3", "/root/ask.py", f"{ROOT}/current/app.sock", "/slow/?seconds=45"],
+        stdout=subprocess.PIPE, text=True,
+    ) as slow:  # fmt: skip
+        time.sleep(1)
+        assert changed(playbook("-e", "version=slow-v2")) > 1
+        assert ask("/")["headers"]["x-release"] == instance(host) != old
+        assert slow.poll() is None, "the request ended before the switch, which proves nothing"
+        assert changed(playbook("-e", "version=slow-v2")) == 0, "an instance that finishes its requests is left alone"
+        answer = json.loads(slow.communicate(timeout=60)[0])
+    assert answer["status"] == 200
+    assert answer["headers"]["x-release"] == old
+    deadline = time.monotonic() + 10
+    while f"reef@{old}.service" in units(host, "active", "deactivating"):
+        assert time.monotonic() < deadline, "the old instance stays"
+        time.sleep(0.2)
+    host.run_expect([0], f"test ! -e /run/reef/{old}.sock")
+
+
+def test_the_way_back_is_a_version_like_any_other(
+    host: Any, ask: Callable[..., dict[str, Any]], playbook: Callable[..., Any]
+) -> None:
+    result = playbook("-e", "version=v1")
+    assert changed(result) >= 1
+    assert ask("/")["headers"]["x-site-version"] == "v1"
+
+
+def test_old_releases_are_removed(host: Any) -> None:
+    kept = host.check_output(f"ls {ROOT}/releases").split()
+    assert len(kept) == 3
+    assert instance(host).partition(".")[0] in kept

@@ -1,0 +1,76 @@
+"""What the scenarios' tests do to a site: visit it as people do, and run playbooks on it."""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import subprocess
+import sys
+import zlib
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import requests
+
+ROOT = Path(__file__).parents[2]
+
+
+class Visitor(requests.Session):
+    """A browser that is sent to the container's address whatever name it asks for."""
+
+    def __init__(self, address: str, name: str = "coralnet.test") -> None:
+        super().__init__()
+        self._address = address
+        self.headers.update({"Host": name, "Connection": "close"})
+
+    def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
+        options.setdefault("timeout", 30)
+        options.setdefault("allow_redirects", False)
+        return super().request(method, f"http://{self._address}{url}", **options)
+
+    def submit(self, path: str, fields: dict[str, Any], **options: Any) -> requests.Response:
+        """Open a page with a form and send the form; the answer must be a redirect, as after a success."""
+        form = self.get(path)
+        assert form.status_code == 200, f"{path}: {form.status_code}"
+        token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', form.text)
+        assert token, f"{path} has no form"
+        answer = self.post(path, data={**fields, "csrfmiddlewaretoken": token[1]}, **options)
+        assert answer.status_code == 302, f"{path}: {answer.status_code} {errors(answer.text)}"
+        return answer
+
+    def log_in(self, username: str, password: str) -> None:
+        self.submit("/accounts/login/", {"username": username, "password": password})
+
+
+def errors(page: str) -> str:
+    return " ".join(re.findall(r'<ul class="errorlist[^"]*"[^>]*>(.*?)</ul>', page, re.DOTALL)) or page[:300]
+
+
+def png(side: int) -> bytes:
+    """Make a square picture that does not compress, about three bytes a pixel."""
+    noise = Random(side)
+    lines = b"".join(b"\0" + noise.randbytes(3 * side) for _line in range(side))
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
+
+
+def run_playbook(host: str, playbook: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run a playbook on one host of the lab, as an operator would, and return what it printed."""
+    command = ["ansible-playbook", "--inventory", str(ROOT / "inventories" / "lab"), "--limit", host, str(playbook)]
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
+    return subprocess.run(
+        [*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600
+    )
+
+
+def changed(result: subprocess.CompletedProcess[str]) -> int:
+    """Count the changes of a run on one host, which must have succeeded."""
+    assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-1000:]
+    return int(re.findall(r"changed=(\d+)", result.stdout)[-1])

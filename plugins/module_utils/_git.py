@@ -64,7 +64,9 @@ class Mirror:
         self._must(["git", "-C", self._path, "fetch", "--quiet", "--prune", "--", self._repository, *REFSPECS])
 
     def local_commit(self, version: str) -> str:
-        rc, out, _err = self._run(["git", "-C", self._path, "rev-parse", "--verify", "--quiet", f"{version}^{{commit}}"])
+        rc, out, _err = self._run(
+            ["git", "-C", self._path, "rev-parse", "--verify", "--quiet", f"{version}^{{commit}}"]
+        )
         if rc != 0:
             raise GitError(f"{self._repository} has no commit {version!r}: set django_app_version to one it has")
         return out.strip()

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import filecmp
 import os
 import shutil
@@ -58,7 +59,9 @@ def _replace(source: str, target: str) -> None:
     """
     fresh = f"{target}.new"
     stat = os.stat(source)
-    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(fresh)  # a run that died left it
+    with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
         with open(source, "rb") as content:
             shutil.copyfileobj(content, file)
         os.fchown(file.fileno(), stat.st_uid, stat.st_gid)

@@ -99,6 +99,7 @@ def get(
     verify: bool = True,
 ) -> Answer:
     """Send one GET to a unix socket's path or to the server of an http(s) URL; follow no redirect."""
+    deadline = time.monotonic() + timeout
     connection: http.client.HTTPConnection
     if where.startswith("/"):
         connection = _UnixConnection(where, timeout)
@@ -112,7 +113,7 @@ def get(
     try:
         connection.request("GET", path, headers={"User-Agent": "coralnet.server", **headers})
         response = connection.getresponse()
-        body = _read(response, time.monotonic() + timeout).decode("utf-8", "replace")
+        body = _read(response, deadline).decode("utf-8", "replace")
         answered = {name.lower(): value for name, value in response.getheaders()}
         return Answer(response.status, answered, body)
     except (OSError, ValueError, http.client.HTTPException) as exc:

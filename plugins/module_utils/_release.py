@@ -7,6 +7,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import time
 from dataclasses import dataclass
@@ -14,6 +15,7 @@ from typing import Any
 
 RECORD = "release.json"
 REFUSED = "refused"
+NAME = re.compile(r"\d{8}T\d{6}Z-[0-9a-f]{10}")
 
 
 @dataclass(frozen=True)
@@ -43,7 +45,7 @@ def finished(root: str) -> list[Release]:
             with open(os.path.join(directory, name, RECORD), encoding="utf-8") as file:
                 record = json.load(file)
             found.append(Release(name, record["commit"], record["inputs"]))
-        except (OSError, ValueError, KeyError):
+        except (OSError, ValueError, KeyError, TypeError):
             continue
     return found
 
@@ -87,12 +89,13 @@ def mark_refused(root: str, name: str, refused: bool) -> None:
 def prune(root: str, keep: int, needed: set[str]) -> list[str]:
     """Remove the oldest good releases beyond the number to keep, and older ones that were refused or never finished."""
     directory = os.path.join(root, "releases")
-    marked = {name for name in os.listdir(directory) if os.path.exists(os.path.join(directory, name, REFUSED))}
+    named = sorted(filter(NAME.fullmatch, os.listdir(directory)))  # what else is there is not ours
+    marked = {name for name in named if os.path.exists(os.path.join(directory, name, REFUSED))}
     good = [release.name for release in finished(root) if release.name not in marked]
     spare = [name for name in good if name not in needed]
     gone = spare[: max(len(good) - keep, 0)]
     newest = max(needed, default="")
-    gone += [name for name in sorted(os.listdir(directory)) if name not in good and name not in needed and name < newest]
+    gone += [name for name in named if name not in good and name not in needed and name < newest]
     for name in gone:
         shutil.rmtree(os.path.join(directory, name))
     return gone

@@ -196,16 +196,16 @@ def test_branch_and_tag_of_one_name(origin: Origin, mirror: Mirror) -> None:
     origin.git("tag", "both")
     origin.git("branch", "both")
 
-    with pytest.raises(GitError, match="both is a branch and a tag of .*: say which by its full name"):
+    with pytest.raises(GitError, match=r"both is a branch and a tag of .*: say which by its full name"):
         mirror.remote_commit("both")
 
 
 def test_repository_that_cannot_be_reached(tmp_path: Path) -> None:
     mirror = Mirror(str(tmp_path / "repo.git"), str(tmp_path / "nowhere"), run)
 
-    with pytest.raises(GitError, match="could not list the versions of .*nowhere: .*does not appear to be a git repo"):
+    with pytest.raises(GitError, match=r"could not list the versions of .*nowhere: .*does not appear to be a git repo"):
         mirror.remote_commit("main")
-    with pytest.raises(GitError, match="could not fetch .*nowhere: .*does not appear to be a git repo"):
+    with pytest.raises(GitError, match=r"could not fetch .*nowhere: .*does not appear to be a git repo"):
         mirror.fetch()
 
 

@@ -98,9 +98,7 @@ def test_a_file_that_is_gone_comes_back(good: GoodSet, files: list[Path]) -> Non
     assert files[1].read_text() == "good shared/secrets.json"
 
 
-def test_a_file_that_was_not_there_when_all_was_good_is_left_alone(
-    tmp_path: Path, good: GoodSet, files: list[Path]
-) -> None:
+def test_a_file_that_was_not_there_when_all_was_good_is_left_alone(good: GoodSet, files: list[Path]) -> None:
     files[1].unlink()
     good.save()
     files[1].write_text("new")

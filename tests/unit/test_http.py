@@ -138,7 +138,7 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Make a self-signed certificate for NAME, with its key."""
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, NAME)])
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     signed = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -331,6 +331,18 @@ def test_run_checks_respects_its_deadline_and_tells_what_it_last_saw(server: Ser
     assert complaint == "/500/x: status 500 instead of 200"
     assert len(server.requests) > 1
     assert 0.5 <= took < 10
+
+
+def test_run_checks_waits_no_longer_for_a_server_that_died(short_path: Path) -> None:
+    start = time.monotonic()
+    complaint = run_checks(str(short_path / "app.sock"), [Check()], HEADERS, {}, 60, died=lambda: "it ended by itself")
+
+    assert complaint == "it ended by itself"
+    assert time.monotonic() - start < 30
+
+
+def test_run_checks_lets_a_good_answer_count_whatever_else_is_said(unix: Server) -> None:
+    assert run_checks(where(unix), [Check()], HEADERS, {}, 60, died=lambda: "it ended by itself") == ""
 
 
 def test_run_checks_respects_its_deadline_where_nobody_answers(server: Server) -> None:

@@ -12,6 +12,7 @@ from ansible_collections.coralnet.server.plugins.module_utils._release import (
     digest,
     finished,
     link_to,
+    mark_refused,
     new_name,
     point,
     prune,
@@ -178,6 +179,30 @@ def test_prune_removes_builds_that_died_but_not_one_that_may_be_running(tmp_path
 
     assert prune(str(tmp_path), 5, {running}) == [dead.name]
     assert names(tmp_path) == [running, "20260104T000000Z-0123456789"]
+
+
+def test_prune_takes_refused_releases_first(tmp_path: Path) -> None:
+    full = [f"2026010{number}T000000Z-0123456789" for number in range(1, 7)]
+    for name in full:
+        make(tmp_path, name)
+    for number in (1, 3, 5):
+        mark_refused(str(tmp_path), full[number], True)
+    mark_refused(str(tmp_path), full[3], False)
+
+    # [1] is refused; [3] was and works now; [5] is refused and newer than the running one
+    assert prune(str(tmp_path), 9, {full[4]}) == [full[1]]
+    assert names(tmp_path) == [full[0], *full[2:]]
+
+
+def test_mark_refused_can_be_repeated(tmp_path: Path) -> None:
+    path = make(tmp_path, "20260101T000000Z-0123456789")
+    for refused in (False, True, True):
+        mark_refused(str(tmp_path), path.name, refused)
+    assert (path / "refused").exists()
+
+    for refused in (False, False):
+        mark_refused(str(tmp_path), path.name, refused)
+    assert not (path / "refused").exists()
 
 
 def test_prune_keeps_a_needed_release_without_a_record(tmp_path: Path) -> None:

@@ -90,7 +90,15 @@ def lint(session: nox.Session) -> None:
         ["ruff", "format", "--check", "."],
         ["ruff", "check", "."],
         ["mypy"],
-        ["shellcheck", "bin/demo", "bin/setup", "bin/test", ".ci/run", "molecule/shared/images/build"],
+        [
+            "shellcheck",
+            "--external-sources",
+            "bin/demo",
+            "bin/setup",
+            "bin/test",
+            ".ci/run",
+            "molecule/shared/images/build",
+        ],
         ["ansible-lint", "--offline", "--profile", "production", "--strict"],
         ["codespell"],
     ]

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -15,6 +16,7 @@ from ansible_collections.coralnet.server.plugins.module_utils._systemd import (
     SystemdError,
     Unit,
     instances,
+    journal,
     systemctl,
 )
 
@@ -69,18 +71,18 @@ class Switcher:
     def plan(self) -> Plan:
         before_release = current(self._root)
         instance = self._instance_of(self._release) or self._release
-        service = self._unit(instance, "service")
-        if service.active and self._outdated(service):
+        socket, service = self._unit(instance, "socket"), self._unit(instance, "service")
+        # One that drains has closed its door for good; one that is outdated may be of a run that died
+        while service.active and (not socket.active or self._outdated(service)):
             instance = _next_instance(instance)
-            service = self._unit(instance, "service")
-        enabled = service.enabled and self._unit(instance, "socket").enabled
+            socket, service = self._unit(instance, "socket"), self._unit(instance, "service")
         return Plan(
             release=self._release,
             instance=instance,
             before_release=before_release,
             before_instance=self._instance_of(before_release) if before_release else "",
             start=not service.active,
-            enable=not enabled,
+            enable=not (service.enabled and socket.enabled),
             drain=[other for other in instances(self._run, self._site) if other != instance and self._serving(other)],
         )
 
@@ -91,7 +93,7 @@ class Switcher:
             self._must(plan, "on its own socket", probe(plan.instance))
             self._switch(plan.release, plan.instance)
             self._must(plan, "through the front", front(plan.instance))
-        except (SwitchError, SystemdError) as exc:
+        except Exception as exc:  # whatever it is, the site must not be left on what was not proven
             raise self._give_back(plan, exc) from exc
         self._good.save()
         mark_refused(self._root, plan.release, False)
@@ -110,6 +112,9 @@ class Switcher:
         """Name the releases with an instance that still does something, the draining ones too."""
         names = instances(self._run, self._site)
         return {name.partition(".")[0] for name in names if not self._unit(name, "service").idle}
+
+    def _journal(self, instance: str) -> str:
+        return journal(self._run, f"{self._site}@{instance}.service")
 
     def _unit(self, instance: str, kind: str) -> Unit:
         return Unit(f"{self._site}@{instance}.{kind}", self._run)
@@ -138,9 +143,8 @@ class Switcher:
         if plan.enable:
             systemctl(self._run, "enable", "--quiet", socket.name, service.name)
         if plan.start:
-            if service.idle:
-                # A failed unit may have used up its starts; this is a new try with a new reason.
-                self._run(["systemctl", "reset-failed", socket.name, service.name])
+            # A new try with a new reason: its failed starts count no longer
+            self._run(["systemctl", "reset-failed", socket.name, service.name])
             systemctl(self._run, "start", socket.name)
             systemctl(self._run, "start", service.name)
 
@@ -156,25 +160,27 @@ class Switcher:
             point(self._root, release)
 
     def _give_back(self, plan: Plan, reason: Exception) -> SwitchError:
-        """Put the site back on what served before, on disk too."""
-        journal = self._unit(plan.instance, "service").journal()
+        """Put the site back on what served before, on disk too; systemd, which may be the reason, comes last."""
         if not plan.switch:
-            return SwitchError(f"{reason}. Nothing else could be put in its place: it is what was running", journal)
+            words = f"{reason}. Nothing else could be put in its place: it is what was running"
+            return SwitchError(words, self._journal(plan.instance))
         seen_by_visitors = current(self._root) == plan.release and self._instance_of(plan.release) == plan.instance
         if plan.before_release:
             self._switch(plan.before_release, plan.before_instance)
         elif current(self._root):
             point(self._root, "")
-        if seen_by_visitors:
-            self._drain(plan.instance)
-        elif plan.start:
-            self._kill(plan.instance)
+        restored = self._good.restore()
         if plan.release != plan.before_release:
             mark_refused(self._root, plan.release, True)
-        restored = self._good.restore()
+        last_words = self._journal(plan.instance)
+        if plan.start and not seen_by_visitors:
+            self._kill(plan.instance)
+        else:
+            with contextlib.suppress(SystemdError):  # the next run tries again
+                self._drain(plan.instance)
         served = f"The site goes on with {plan.before_instance}" if plan.before_instance else "No release was running"
         files = f", and these files are as they were before: {', '.join(restored)}" if restored else ""
-        return SwitchError(f"{reason}. {served}{files}", journal)
+        return SwitchError(f"{reason}. {served}{files}", last_words)
 
     def _kill(self, instance: str) -> None:
         """End an instance that has no visitors and may hang; whatever of this fails, the site is served."""
@@ -190,11 +196,12 @@ class Switcher:
         A stop would be cut short by TimeoutStopSec, which is there for a reboot; a signal to the main
         process has no such limit, and Restart=on-failure leaves a clean exit alone.
         """
-        socket, service = self._unit(instance, "socket"), self._unit(instance, "service")
-        systemctl(self._run, "disable", "--quiet", socket.name, service.name)
-        systemctl(self._run, "stop", socket.name)
-        if service.pid:
-            systemctl(self._run, "kill", "--kill-whom=main", "--signal=TERM", service.name)
+        socket, service = (f"{self._site}@{instance}.{kind}" for kind in ("socket", "service"))
+        systemctl(self._run, "stop", socket)
+        if Unit(service, self._run).pid:
+            systemctl(self._run, "kill", "--kill-whom=main", "--signal=TERM", service)
+        # Last, because by this the next run knows that the signal was sent
+        systemctl(self._run, "disable", "--quiet", socket, service)
 
 
 def _next_instance(instance: str) -> str:

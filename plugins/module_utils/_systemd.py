@@ -64,15 +64,15 @@ class Unit:
         monotonic = int(self._seen.get("ExecMainStartTimestampMonotonic") or 0) / 1e6
         return time.time() - time.clock_gettime(time.CLOCK_MONOTONIC) + monotonic
 
-    def journal(self, lines: int = 25) -> str:
-        argv = ["journalctl", "--unit", self.name, "--lines", str(lines), "--no-pager", "--output", "cat"]
-        return self._run(argv)[1].strip()
-
 
 def systemctl(run: Run, *argv: str) -> None:
     rc, _out, err = run(["systemctl", *argv])
     if rc != 0:
         raise SystemdError(f"systemctl {' '.join(argv)} failed: {err.strip()}")
+
+
+def journal(run: Run, unit: str, lines: int = 25) -> str:
+    return run(["journalctl", "--unit", unit, "--lines", str(lines), "--no-pager", "--output", "cat"])[1].strip()
 
 
 def instances(run: Run, prefix: str) -> list[str]:

@@ -117,8 +117,10 @@ def resolve(module: AnsibleModule) -> str:
     """Find the commit, and have it in the mirror unless this is check mode."""
     params = module.params
     ready = shutil.which("git") is not None and user_exists(params["user"])
-    if not ready and module.check_mode:
-        return ""
+    if not ready:
+        if module.check_mode:
+            return ""
+        raise GitError(f"{params['user']} cannot run git here: install git and make the account first")
     mirror = Mirror(params["mirror"], params["repository"], lambda argv: as_user(module, params["user"], argv))
     commit = mirror.remote_commit(params["version"])
     wanted = commit or params["version"]

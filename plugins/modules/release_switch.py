@@ -225,6 +225,8 @@ def main() -> None:
     release = params["release"] or current(root)
     if not release:
         module.fail_json(msg=f"{params['name']} has no current release yet: name the release to run")
+    if not module.check_mode and not os.path.isdir(os.path.join(root, "releases", release)):
+        module.fail_json(msg=f"{params['name']} has no release {release}: build it first")
     switcher = Switcher(params["name"], root, release, params["config_files"], run)
     try:
         plan = switch(module, switcher)

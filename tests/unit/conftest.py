@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -33,6 +34,7 @@ for name in ("author", "committer"):
 sys.path.insert(0, str(Path(__file__).parent))
 
 from ansible.plugins.loader import init_plugin_loader  # noqa: E402  # it reads the environment
+from servers import Server  # noqa: E402
 
 init_plugin_loader()
 
@@ -52,6 +54,23 @@ def short_path() -> Iterator[Path]:
     """Make a directory whose path leaves room for a unix socket's name (108 bytes in all)."""
     with tempfile.TemporaryDirectory(prefix="cn-") as path:
         yield Path(path)
+
+
+@pytest.fixture
+def serve() -> Iterator[Callable[[Server], Server]]:
+    """Run servers until the test is over."""
+    running: list[Server] = []
+
+    def start(server: Server) -> Server:
+        running.append(server)
+        threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+        return server
+
+    yield start
+    for server in running:
+        server.over.set()
+        server.shutdown()
+        server.server_close()
 
 
 @pytest.fixture(scope="session")

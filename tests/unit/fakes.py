@@ -19,6 +19,7 @@ class Unit:
     stale: bool = False
     pid: int = 0
     started: float = 0.0
+    restarts: int = 0
 
 
 class Systemd:
@@ -76,11 +77,12 @@ class Systemd:
 
     def _show(self, names: list[str]) -> Result:
         unit = self.units[names[0]]
-        boot = self.clock() - time.clock_gettime(time.CLOCK_MONOTONIC)
+        boot = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)
         properties = {
             "ActiveState": unit.state,
             "UnitFileState": "enabled" if unit.enabled else "disabled",
             "NeedDaemonReload": "yes" if unit.stale else "no",
+            "NRestarts": unit.restarts,
             "MainPID": unit.pid,
             "ExecMainStartTimestampMonotonic": max(int((unit.started - boot) * 1e6), 0),
         }
@@ -123,10 +125,16 @@ class Systemd:
 
     def _kill(self, names: list[str]) -> Result:
         """A process that was told to end goes on until its last request is done: see die()."""
-        return (0, "", "") if self.units[names[0]].pid else (1, "", "No main process to kill\n")
+        unit = self.units[names[0]]
+        if not unit.pid:
+            return 1, "", "No main process to kill\n"
+        if "--signal=KILL" in self.calls[-1]:
+            unit.state, unit.pid = "failed", 0
+        return 0, "", ""
 
     def _reset_failed(self, names: list[str]) -> Result:
         for name in names:
+            self.units[name].restarts = 0
             if self.units[name].state == "failed":
                 self.units[name].state = "inactive"
         return 0, "", ""

@@ -12,6 +12,8 @@ description:
     returns exactly these values.
   - The reader for V(dotenv) is python-dotenv. This is not the quoting of systemd's C(EnvironmentFile), which is
     another language.
+  - The reader for V(ini) is one without interpolation, such as Python's C(configparser.RawConfigParser), since C(%)
+    stands as it is.
   - A value that the format cannot hold is an error that names the key and never shows the value.
 author:
   - CoralNet server contributors (@coralnet)

@@ -25,6 +25,7 @@ os.environ |= {
     "ANSIBLE_NOCOLOR": "1",
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
+    "HYPOTHESIS_STORAGE_DIRECTORY": f"{ANSIBLE_HOME}/hypothesis",
     "LC_ALL": "C.UTF-8",
 }
 for name in ("author", "committer"):

@@ -27,7 +27,7 @@ class Visitor(requests.Session):
 
     def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
         options.setdefault("timeout", 30)
-        options.setdefault("allow_redirects", False)
+        options["allow_redirects"] = False  # a redirect is an answer to look at
         return super().request(method, f"http://{self._address}{url}", **options)
 
     def submit(self, path: str, fields: dict[str, Any], **options: Any) -> requests.Response:

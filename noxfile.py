@@ -18,7 +18,7 @@ from pathlib import Path
 import nox
 
 ROOT = Path(__file__).parent
-PYTHONS = ["3.11", "3.12", "3.13"]
+PYTHONS = sorted({"3.11", "3.12", "3.13", "{}.{}".format(*sys.version_info[:2])})
 LAB_BIN = Path(sys.executable).parent
 # What belongs at the top of the built collection
 ARTIFACT = {
@@ -41,25 +41,29 @@ os.environ.setdefault("UV_SYSTEM_CERTS", "1")
 os.environ.setdefault("ANSIBLE_HOME", str(ROOT / ".lab" / "ansible"))
 
 
-def interpreter(version: str) -> str:
-    """Return a name under which nox finds a Python that really runs, or one that it skips as missing.
+def find_pythons(folder: Path) -> dict[str, str]:
+    """Link every wanted Python that really runs into a folder, and name those that nox shall skip as missing.
 
     A shim of pyenv may be on PATH and not run, while the interpreter lies in pyenv's own folder.
     """
-    name = f"python{version}"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
-    places = [Path(folder) / name for folder in os.environ["PATH"].split(os.pathsep)]
-    for path in [*places, *sorted(pyenv.glob(f"versions/{version}.*/bin/{name}"))]:
-        if path.is_file() and subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:
-            link = ROOT / ".lab" / "pythons" / name
-            link.parent.mkdir(parents=True, exist_ok=True)
-            link.unlink(missing_ok=True)
-            link.symlink_to(path)
-            return version
-    return f"{version}-not-installed"
+    names = {}
+    for version in PYTHONS:
+        name = f"python{version}"
+        names[version] = f"{version}-not-installed"
+        places = [Path(entry) / name for entry in os.environ["PATH"].split(os.pathsep)]
+        for path in [*places, *sorted(pyenv.glob(f"versions/{version}.*/bin/{name}"))]:
+            if path.is_file() and subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:
+                (folder / name).symlink_to(path)
+                names[version] = version
+                break
+    os.environ["PATH"] = os.pathsep.join([str(folder), os.environ["PATH"]])
+    return names
 
 
-os.environ["PATH"] = os.pathsep.join([str(ROOT / ".lab" / "pythons"), os.environ["PATH"]])
+FOUND = find_pythons(ROOT / ".lab" / "pythons")
 
 
 def collection_copy(parent: Path) -> Path:
@@ -123,7 +127,7 @@ def docs(session: nox.Session) -> None:
     )  # fmt: skip
 
 
-@nox.session(python=[interpreter(version) for version in PYTHONS])
+@nox.session(python=[FOUND[version] for version in PYTHONS])
 def unit(session: nox.Session) -> None:
     """Unit tests straight from the checkout."""
     session.install("-r", "requirements/unit.txt")

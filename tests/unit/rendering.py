@@ -1,0 +1,118 @@
+"""Roles as Ansible sees them: their variables, and their templates through Ansible's own Templar."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar, trust_as_template
+
+ROLES = Path(__file__).parents[2] / "roles"
+NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
+CANARY = "canary-4f0c1a"
+
+# What a role cannot do without
+REQUIRED: dict[str, dict[str, Any]] = {
+    "django_app": {"django_app_name": "reef", "django_app_repository": "https://git.example/reef.git"},
+    "guard": {"guard_environment": "staging"},
+    "gunicorn": {
+        "gunicorn_name": "reef",
+        "gunicorn_app": "config.wsgi:application",
+        "gunicorn_host": "reef.example",
+    },
+    "nginx": {},
+    "postgresql": {},
+}
+# A site with as much set as possible, secrets included
+FULL: dict[str, dict[str, Any]] = {
+    "django_app": {
+        "django_app_root": "/data/sites/reef",
+        "django_app_user": "reefer",
+        "django_app_project_directory": "project",
+        "django_app_manage": ["python", "-X", "dev", "manage.py"],
+        "django_app_environment": {"SECRET": CANARY},
+        "django_app_config_files": [
+            {"path": "secrets.json", "format": "json", "data": {"SECRET": CANARY}, "link": "project/secrets.json"},
+            {"path": "motd", "content": CANARY, "mode": "0644", "secret": False},
+        ],
+        "django_app_superuser": {"username": "admin", "password": CANARY},
+    },
+    "guard": {},
+    "gunicorn": {
+        "gunicorn_root": "/data/sites/reef",
+        "gunicorn_user": "reefer",
+        "gunicorn_socket_group": "web",
+        "gunicorn_command": ["/usr/local/bin/run", "%i", "gunicorn"],
+        "gunicorn_workers": 3,
+        "gunicorn_worker_class": "sync",
+        "gunicorn_threads": 1,
+        "gunicorn_timeout": 30,
+        "gunicorn_graceful_timeout": 40,
+        "gunicorn_settings": {"max_requests": 1000, "errorlog": "/data/log/it's.log", "raw_env": ["A=b"]},
+        "gunicorn_release_header": "X-Reef",
+        "gunicorn_headers": {"X-Forwarded-Proto": "https"},
+        "gunicorn_front": "https://127.0.0.1",
+        "gunicorn_config_files": ["/data/sites/reef/shared/secrets.json"],
+        "gunicorn_writable_paths": ["/data/sites/reef/shared", "/data/uploads"],
+        "gunicorn_addresses": ["localhost", "10.0.0.0/8"],
+        "gunicorn_stop_timeout": 7,
+        "gunicorn_service": {"MemoryMax": "1G", "IPAddressAllow": "192.0.2.1"},
+        "gunicorn_keep_releases": 2,
+    },
+    "nginx": {
+        "nginx_user": "web",
+        "nginx_worker_connections": 4096,
+        "nginx_client_max_body_size": "1g",
+        "nginx_ipv6": False,
+        "nginx_sites": [
+            {
+                "name": "reef",
+                "server_names": ["reef.example", "*.reef.example"],
+                "socket": "/data/sites/reef/current/app.sock",
+                "headers": {"Host": "$host", "X-Real-IP": "$remote_addr"},
+                "timeout": 120,
+                "client_max_body_size": "2g",
+                "files": [
+                    {"location": "/static/", "path": "/data/sites/reef/static/", "expires": "1h"},
+                    {"location": "/media/", "path": "/data/sites/reef/shared/media"},
+                ],
+            },
+            {"name": "plain", "server_names": ["plain.example"], "socket": "/run/plain.sock"},
+        ],
+    },
+    "postgresql": {"postgresql_login_password": CANARY},
+}
+
+
+def load(path: Path) -> Any:
+    """Read a YAML file as Ansible does, with what it holds trusted as templates."""
+    return DataLoader().load_from_file(str(path), trusted_as_template=True) if path.exists() else None
+
+
+def role_variables(role: str, **variables: Any) -> dict[str, Any]:
+    """Give a role's variables: its defaults, what is required, what is wanted, and its own private ones."""
+    folder = ROLES / role
+    return {
+        **(load(folder / "defaults" / "main.yml") or {}),
+        **REQUIRED[role],
+        **variables,
+        **(load(folder / "vars" / "main.yml") or {}),
+        "role_path": str(folder),
+    }
+
+
+def render(role: str, template: str, **variables: Any) -> str:
+    """Render a role's template, named by its path below templates/; an undefined variable is an error."""
+    path = ROLES / role / "templates" / template
+    templar = Templar(loader=DataLoader(), variables={**role_variables(role, **variables), "__path": str(path)})
+    return str(templar.template(trust_as_template("{{ lookup('ansible.builtin.template', __path) }}")))
+
+
+def templates() -> Iterator[tuple[str, str]]:
+    """List every template of every role."""
+    for role in NAMES:
+        folder = ROLES / role / "templates"
+        for path in sorted(folder.rglob("*.j2")):
+            yield role, str(path.relative_to(folder))

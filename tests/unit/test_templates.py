@@ -1,0 +1,496 @@
+"""Every template, rendered by Ansible's own Templar, with defaults and with as much set as possible."""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import pwd
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.errors import AnsibleError
+from gunicorn.config import Config
+from rendering import CANARY, FULL, NAMES, REQUIRED, render, templates
+
+SERVICE, SOCKET = "etc/systemd/system/site@.service.j2", "etc/systemd/system/site@.socket.j2"
+GUNICORN, RUN = "etc/gunicorn/site.conf.py.j2", "run.j2"
+NGINX, SITE, REFUSE = (
+    f"etc/nginx/{name}.j2" for name in ("nginx.conf", "sites-available/site", "sites-available/refuse")
+)
+# nginx's loop hands each site to its template
+ITEM = {"item": FULL["nginx"]["nginx_sites"][1]}
+FULL_ITEM = {"item": FULL["nginx"]["nginx_sites"][0]}
+
+
+def variables(role: str, template: str, *, full: bool) -> dict[str, Any]:
+    item = (FULL_ITEM if full else ITEM) if template == SITE else {}
+    return {**(FULL[role] if full else {}), **item}
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["defaults", "full"])
+@pytest.mark.parametrize(("role", "template"), list(templates()))
+def test_every_template(role: str, template: str, full: bool) -> None:
+    text = render(role, template, **variables(role, template, full=full))
+
+    first = next(line for line in text.splitlines() if not line.startswith("#!"))
+    assert re.match(r"#\s*$", first), "it begins with who manages it, in a comment"
+    assert "managed" in text.partition("\n\n")[0].lower()
+    assert text.endswith("\n")
+    assert not text.endswith("\n\n")
+    assert not re.search(r"\{\{|\}\}|\{%|%\}|\bNone\b|\bTrue\b|\bFalse\b|Undefined", without_code(text, template))
+    assert not re.search(r"[ \t]$", text, re.MULTILINE)
+    assert CANARY not in text
+
+
+def without_code(text: str, template: str) -> str:
+    """None and True are words of Python's too."""
+    return "" if template in (RUN, GUNICORN) else text
+
+
+@pytest.mark.parametrize(
+    ("role", "template", "missing"),
+    [
+        ("gunicorn", SERVICE, "gunicorn_name"),
+        ("gunicorn", GUNICORN, "gunicorn_app"),
+        ("django_app", RUN, "django_app_name"),
+        ("nginx", SITE, "item"),
+    ],
+)
+def test_an_undefined_variable_is_an_error(
+    role: str, template: str, missing: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(REQUIRED, role, {name: value for name, value in REQUIRED[role].items() if name != missing})
+
+    with pytest.raises(AnsibleError, match=f"'{missing}' is undefined"):
+        render(role, template)
+
+
+# --- gunicorn's units
+
+
+def unit(text: str) -> dict[str, dict[str, list[str]]]:
+    """Read a unit file: each setting's values in their order."""
+    sections: dict[str, dict[str, list[str]]] = {}
+    for line in text.splitlines():
+        if line.startswith("["):
+            settings = sections.setdefault(line.strip("[]"), {})
+        elif line and not line.startswith("#"):
+            name, equals, value = line.partition("=")
+            assert equals, line
+            settings.setdefault(name, []).append(value)
+    return sections
+
+
+SANDBOX = {
+    "AmbientCapabilities": "",
+    "CapabilityBoundingSet": "",
+    "DevicePolicy": "closed",
+    "IPAddressDeny": "any",
+    "LockPersonality": "yes",
+    "MemoryDenyWriteExecute": "yes",
+    "NoNewPrivileges": "yes",
+    "PrivateDevices": "yes",
+    "PrivateIPC": "yes",
+    "PrivateMounts": "yes",
+    "PrivateTmp": "yes",
+    "ProcSubset": "pid",
+    "ProtectClock": "yes",
+    "ProtectControlGroups": "yes",
+    "ProtectHome": "yes",
+    "ProtectHostname": "yes",
+    "ProtectKernelLogs": "yes",
+    "ProtectKernelModules": "yes",
+    "ProtectKernelTunables": "yes",
+    "ProtectProc": "invisible",
+    "ProtectSystem": "strict",
+    "RemoveIPC": "yes",
+    "RestrictAddressFamilies": "AF_UNIX AF_INET AF_INET6",
+    "RestrictNamespaces": "yes",
+    "RestrictRealtime": "yes",
+    "RestrictSUIDSGID": "yes",
+    "SystemCallArchitectures": "native",
+    "SystemCallErrorNumber": "EPERM",
+    "UMask": "0027",
+}
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["defaults", "full"])
+def test_the_service_is_sandboxed(full: bool) -> None:
+    service = unit(render("gunicorn", SERVICE, **variables("gunicorn", SERVICE, full=full)))["Service"]
+
+    assert {name: service[name] for name in SANDBOX} == {name: [value] for name, value in SANDBOX.items()}
+    assert service["SystemCallFilter"] == ["@system-service", "~@privileged @resources @obsolete"]
+    # What can be written cannot be executed
+    assert service["NoExecPaths"] == service["ReadWritePaths"]
+
+
+def test_the_service_by_default() -> None:
+    service = unit(render("gunicorn", SERVICE))["Service"]
+
+    assert service["User"] == service["Group"] == ["reef"]
+    assert service["ExecStart"] == ["/srv/www/reef/run --instance %i gunicorn --config /etc/gunicorn/reef.conf.py"]
+    assert service["ReadWritePaths"] == ["/srv/www/reef/shared"]
+    assert service["IPAddressAllow"] == ["localhost"]
+    assert service["TimeoutStopSec"] == ["90"]
+    assert service["Type"] == ["notify"]
+    assert service["Sockets"] == ["%p@%i.socket"]
+    assert service["RuntimeDirectory"] == ["%p/%i"]
+    assert service["Restart"] == ["on-failure"]
+    assert "EnvironmentFile" not in service
+    assert "Environment" not in service
+
+
+def test_the_service_with_everything_set() -> None:
+    service = unit(render("gunicorn", SERVICE, **FULL["gunicorn"]))["Service"]
+
+    assert service["User"] == service["Group"] == ["reefer"]
+    assert service["ExecStart"] == ["/usr/local/bin/run %i gunicorn --config /etc/gunicorn/reef.conf.py"]
+    assert service["ReadWritePaths"] == ["/data/sites/reef/shared /data/uploads"]
+    assert service["TimeoutStopSec"] == ["7"]
+    assert service["MemoryMax"] == ["1G"]
+    # The site's own settings go last and add to a list, or win
+    assert service["IPAddressAllow"] == ["localhost 10.0.0.0/8", "192.0.2.1"]
+    assert list(service)[-1] == "MemoryMax"
+
+
+def test_restarts_are_never_given_up() -> None:
+    assert unit(render("gunicorn", SERVICE))["Unit"]["StartLimitIntervalSec"] == ["0"]
+
+
+@pytest.mark.parametrize(("full", "group", "user"), [(False, "www-data", "reef"), (True, "web", "reefer")])
+def test_the_socket(full: bool, group: str, user: str) -> None:
+    sections = unit(render("gunicorn", SOCKET, **variables("gunicorn", SOCKET, full=full)))
+
+    assert sections["Socket"] == {
+        "ListenStream": ["/run/%p/%i.sock"],
+        "SocketUser": [user],
+        "SocketGroup": [group],
+        "SocketMode": ["0660"],
+        "RemoveOnStop": ["yes"],
+    }
+    assert sections["Install"] == {"WantedBy": ["sockets.target"]}
+
+
+@pytest.mark.parametrize("template", [SERVICE, SOCKET])
+def test_a_unit_can_be_read_as_one(template: str) -> None:
+    parser = configparser.RawConfigParser(strict=False)
+    parser.read_string(render("gunicorn", template))
+
+    assert "Install" in parser
+
+
+# --- gunicorn's configuration
+
+
+def execute(text: str, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Run the file as gunicorn does, in an instance's environment."""
+    monkeypatch.setenv("RUNTIME_DIRECTORY", "/run/reef/one")
+    monkeypatch.setenv("RELEASE", "one.1")
+    names: dict[str, Any] = {}
+    exec(compile(text, "reef.conf.py", "exec"), names)
+    return names
+
+
+def settings_of(names: dict[str, Any]) -> dict[str, Any]:
+    """Hand the names to gunicorn itself, which refuses values of a wrong kind."""
+    config = Config()
+    for name, value in names.items():
+        if name in config.settings:
+            config.set(name, value)
+    return {name: getattr(config, name) for name in names if name in config.settings}
+
+
+def test_gunicorn_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {0, 1, 2}, raising=False)
+    settings = settings_of(execute(render("gunicorn", GUNICORN), monkeypatch))
+    settings.pop("post_worker_init")
+
+    assert settings == {
+        "wsgi_app": "config.wsgi:application",
+        "workers": 7,
+        "worker_class": settings["worker_class"],
+        "threads": 4,
+        "timeout": 604800,
+        "graceful_timeout": 604800,
+        "worker_tmp_dir": "/run/reef/one",
+        "accesslog": "-",
+        "access_log_format": '%({x-forwarded-for}i)s "%(r)s" %(s)s %(b)s %(L)s',
+        "errorlog": "-",
+        "control_socket_disable": True,
+    }
+    assert "gthread" in str(settings["worker_class"])
+
+
+def test_gunicorn_with_everything_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = settings_of(execute(render("gunicorn", GUNICORN, **FULL["gunicorn"]), monkeypatch))
+
+    assert (settings["workers"], settings["threads"]) == (3, 1)
+    assert (settings["timeout"], settings["graceful_timeout"]) == (30, 40)
+    # Further settings go after the role's own, and win
+    assert (settings["max_requests"], settings["errorlog"]) == (1000, "/data/log/it's.log")
+    assert settings["raw_env"] == ["A=b"]
+
+
+def test_gunicorn_listens_nowhere_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "bind" not in execute(render("gunicorn", GUNICORN), monkeypatch)
+
+
+def test_every_answer_says_which_instance_made_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Worker:
+        @staticmethod
+        def wsgi(environ: dict[str, str], start_response: Any) -> list[bytes]:
+            start_response("200 OK", [("Content-Type", environ["type"])])
+            return [b"page"]
+
+    worker: Any = Worker()
+    execute(render("gunicorn", GUNICORN), monkeypatch)["post_worker_init"](worker)
+    monkeypatch.setenv("RELEASE", "another")
+    started: list[Any] = []
+
+    assert worker.wsgi({"type": "text/plain"}, lambda *given: started.append(given)) == [b"page"]
+    assert started == [("200 OK", [("Content-Type", "text/plain"), ("X-Release", "one.1")], None)]
+
+
+def test_no_header_is_no_hook(monkeypatch: pytest.MonkeyPatch) -> None:
+    text = render("gunicorn", GUNICORN, gunicorn_release_header="")
+
+    assert "post_worker_init" not in execute(text, monkeypatch)
+
+
+# --- the site's own run command
+
+
+class Site:
+    """A release on disk, and its `run` command."""
+
+    def __init__(self, path: Path) -> None:
+        self.root = path
+        me = pwd.getpwuid(os.geteuid()).pw_name
+        self.text = render(
+            "django_app",
+            RUN,
+            django_app_root=str(path),
+            django_app_user=me,
+            django_app_project_directory="project",
+        )
+        self.release = path / "releases" / "one"
+        (self.release / "src" / "project").mkdir(parents=True)
+        (self.release / "venv" / "bin").mkdir(parents=True)
+        (path / "current").symlink_to("releases/one")
+        (path / "shared").mkdir()
+        self.set({})
+        (path / "run").write_text(self.text)
+
+    def set(self, environment: dict[str, str]) -> None:
+        (self.root / "shared" / "environment.json").write_text(json.dumps(environment))
+
+    def run(self, *words: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, self.root / "run", *words],
+            env={"LEFT_BEHIND": "x", "PATH": "/usr/bin:/bin", **environment},
+            cwd="/",
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+
+    def environment(self, *words: str, **environment: str) -> dict[str, str]:
+        out = self.run(*words, "env", "-0", **environment).stdout
+        return dict(line.split("=", 1) for line in out.split("\0") if line)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Site:
+    return Site(tmp_path)
+
+
+def test_run_gives_the_sites_environment_and_no_other(site: Site) -> None:
+    site.set({"DJANGO_SETTINGS_MODULE": "config.settings", "ODD": "a 'b' $HOME\n#c", "LANG": "nl_NL.UTF-8"})
+
+    environment = site.environment(TERM="dumb", NOTIFY_SOCKET="/run/x", ANSIBLE_X="y")
+
+    assert environment == {
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "ODD": "a 'b' $HOME\n#c",
+        "HOME": str(site.root / "shared"),
+        "LANG": "nl_NL.UTF-8",
+        "NOTIFY_SOCKET": "/run/x",
+        "PATH": f"{site.release}/venv/bin:/usr/local/bin:/usr/bin:/bin",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "RELEASE": "one",
+        "TERM": "dumb",
+        "VIRTUAL_ENV": f"{site.release}/venv",
+    }
+
+
+def test_run_is_in_the_projects_directory(site: Site) -> None:
+    assert site.run("pwd").stdout == f"{site.release}/src/project\n"
+
+
+def test_run_finds_commands_of_the_release_first(site: Site) -> None:
+    own = site.release / "venv" / "bin" / "pwd"
+    own.write_text("#!/bin/sh\necho here\n")
+    own.chmod(0o755)
+
+    assert site.run("pwd").stdout == "here\n"
+
+
+def test_run_takes_an_instance(site: Site) -> None:
+    (site.root / "releases" / "two" / "src" / "project").mkdir(parents=True)
+
+    environment = site.environment("--instance", "two.1")
+
+    assert environment["RELEASE"] == "two.1"
+    assert environment["VIRTUAL_ENV"] == str(site.root / "releases" / "two" / "venv")
+    assert site.run("--instance", "two.1", "pwd").stdout == f"{site.root}/releases/two/src/project\n"
+
+
+def test_run_hands_words_on_as_they_are(site: Site) -> None:
+    assert site.run("printf", "%s|", "a b", "$HOME", "--instance", "x'y").stdout == "a b|$HOME|--instance|x'y|"
+
+
+def test_run_hands_the_exit_code_on(site: Site) -> None:
+    assert site.run("sh", "-c", "exit 7").returncode == 7
+
+
+def test_run_says_what_is_not_there(site: Site) -> None:
+    done = site.run("no-such-command")
+
+    assert done.returncode == 1
+    assert done.stderr.endswith("no-such-command: No such file or directory\n")
+
+
+@pytest.mark.parametrize("words", [(), ("--instance", "one")])
+def test_run_without_a_command_explains_itself(site: Site, words: tuple[str, ...]) -> None:
+    done = site.run(*words)
+
+    assert done.returncode == 1
+    assert "run python manage.py check" in done.stderr
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may become anybody")
+def test_run_is_for_root_and_the_site_alone(site: Site) -> None:
+    (site.root / "run").write_text(site.text.replace(pwd.getpwuid(os.geteuid()).pw_name, "root"))
+
+    assert "run this as root (with sudo) or as root" in site.run("true").stderr
+
+
+def test_run_compiles_with_everything_set() -> None:
+    text = render("django_app", RUN, **FULL["django_app"])
+
+    compile(text, "run", "exec")
+    assert text.startswith("#!/usr/bin/python3\n")
+    assert 'ROOT = "/data/sites/reef"' in text
+    assert "run python -X dev manage.py check" in text
+
+
+# --- nginx
+
+
+def block(text: str, header: str) -> list[str]:
+    """Give the lines of a block, without those of the blocks within."""
+    lines = iter(text.splitlines())
+    for line in lines:
+        if line.strip() == f"{header} {{":
+            break
+    else:
+        pytest.fail(f"there is no {header}")
+    found, depth = [], 1
+    for line in lines:
+        if line.strip().endswith("{"):
+            depth += 1
+        elif line.strip() == "}":
+            depth -= 1
+            if not depth:
+                break
+        elif depth == 1 and line.strip() and not line.strip().startswith("#"):
+            found.append(line.strip())
+    return found
+
+
+@pytest.mark.parametrize("template", [NGINX, SITE, REFUSE])
+@pytest.mark.parametrize("full", [False, True], ids=["defaults", "full"])
+def test_nginx_is_well_formed(template: str, full: bool) -> None:
+    text = render("nginx", template, **variables("nginx", template, full=full))
+    lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
+
+    assert all(line.endswith((";", "{", "}")) for line in lines), lines
+    assert text.count("{") == text.count("}")
+
+
+def test_nginx_site_by_default() -> None:
+    text = render("nginx", SITE, **ITEM)
+
+    assert block(text, "upstream plain") == ["server unix:/run/plain.sock fail_timeout=0;"]
+    assert block(text, "server") == ["listen 80;", "listen [::]:80;", "server_name plain.example;"]
+    assert block(text, "location /") == [
+        "proxy_pass http://plain;",
+        "proxy_http_version 1.1;",
+        "proxy_redirect off;",
+        "proxy_set_header Host $http_host;",
+        "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
+        "proxy_set_header X-Forwarded-Proto $scheme;",
+        # Slightly longer than gunicorn's week
+        "proxy_send_timeout 604860;",
+        "proxy_read_timeout 604860;",
+    ]
+
+
+def test_nginx_site_with_everything_set() -> None:
+    text = render("nginx", SITE, **variables("nginx", SITE, full=True))
+
+    assert block(text, "server") == [
+        "listen 80;",
+        "server_name reef.example *.reef.example;",
+        "client_max_body_size 2g;",
+    ]
+    assert block(text, "location /static/") == [
+        "alias /data/sites/reef/static/;",
+        "expires 1h;",
+        "add_header X-Content-Type-Options nosniff always;",
+    ]
+    # Without a slash at its end an alias would lead out of the directory
+    assert block(text, "location /media/") == [
+        "alias /data/sites/reef/shared/media/;",
+        "add_header X-Content-Type-Options nosniff always;",
+    ]
+    assert block(text, "location /")[3:] == [
+        "proxy_set_header Host $host;",
+        "proxy_set_header X-Real-IP $remote_addr;",
+        "proxy_send_timeout 120;",
+        "proxy_read_timeout 120;",
+    ]
+
+
+def test_nginx_main_by_default() -> None:
+    http = block(render("nginx", NGINX), "http")
+
+    assert "server_tokens off;" in http
+    assert "client_max_body_size 40m;" in http
+    assert http[-2:] == ["include /etc/nginx/conf.d/*.conf;", "include /etc/nginx/sites-enabled/*;"]
+
+
+def test_nginx_main_with_everything_set() -> None:
+    text = render("nginx", NGINX, **FULL["nginx"])
+
+    assert "user web;" in text
+    assert block(text, "events") == ["worker_connections 4096;"]
+    assert "client_max_body_size 1g;" in block(text, "http")
+
+
+@pytest.mark.parametrize(
+    ("ipv6", "listen"),
+    [(True, ["listen 80 default_server;", "listen [::]:80 default_server;"]), (False, ["listen 80 default_server;"])],
+)
+def test_unknown_hosts_are_refused(ipv6: bool, listen: list[str]) -> None:
+    assert block(render("nginx", REFUSE, nginx_ipv6=ipv6), "server") == [*listen, "server_name _;", "return 444;"]
+
+
+def test_every_role_has_its_required_variables_here() -> None:
+    assert set(NAMES) == set(REQUIRED) == set(FULL)

@@ -1,0 +1,280 @@
+"""Bad values fail before anything is changed, with a message that names the variable to set.
+
+The rules are read from the roles and judged with Ansible's own Templar and validator, since a playbook
+that tries them all takes more than a minute; a small one shows that it says the same.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from ansible.errors import AnsibleError
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
+from rendering import FULL, NAMES, REQUIRED, ROLES, load
+
+# Jinja takes regular expressions in single quotes for Python's escapes
+pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")
+
+VALIDATED = [role for role in NAMES if (ROLES / role / "tasks" / "validate.yml").exists()]
+
+
+@dataclass(frozen=True)
+class Bad:
+    """Values that a role refuses, and words that its message has."""
+
+    role: str
+    words: tuple[str, ...]
+    values: dict[str, Any] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+
+    @property
+    def all_values(self) -> dict[str, Any]:
+        values = {**REQUIRED[self.role], **self.values}
+        return {name: value for name, value in values.items() if name not in self.without}
+
+    def __str__(self) -> str:
+        return json.dumps(self.values) if self.values else f"without {', '.join(self.without)}"
+
+
+def bad(role: str, *words: str, without: tuple[str, ...] = (), **values: Any) -> Bad:
+    return Bad(role, words, values, without)
+
+
+def site(**changes: Any) -> list[dict[str, Any]]:
+    return [{"name": "reef", "server_names": ["reef.example"], "socket": "/run/reef.sock", **changes}]
+
+
+def served(location: str, path: str = "/srv/x/") -> list[dict[str, Any]]:
+    return site(files=[{"location": location, "path": path}])
+
+
+def nginx(word: str, sites: list[dict[str, Any]]) -> Bad:
+    return bad("nginx", word, nginx_sites=sites)
+
+
+FILE = {"path": "a.json", "content": "x"}
+
+BAD = [
+    # django_app
+    *(bad("django_app", name, without=(name,)) for name in ("django_app_name", "django_app_repository")),
+    *(
+        bad("django_app", "Set django_app_name", django_app_name=name)
+        for name in ("", "Reef", "1reef", "re_ef", "re ef", "reef/../x", "reef@x", "a" * 25, "-reef", "réef")
+    ),
+    bad("django_app", "django_app_user", "django_app_deploy_user", django_app_deploy_user="reef"),
+    bad("django_app", "django_app_user", "django_app_deploy_user", django_app_user="root"),
+    bad("django_app", "django_app_user", "django_app_deploy_user", django_app_deploy_user="root"),
+    *(
+        bad(
+            "django_app",
+            "django_app_config_files",
+            "relative to shared",
+            django_app_config_files=[{**FILE, "path": path}],
+        )
+        for path in ("", "/etc/passwd", "../x", "a/../../x", "a/..")
+    ),
+    *(
+        bad(
+            "django_app",
+            "django_app_config_files",
+            "relative to shared",
+            django_app_config_files=[{**FILE, "link": path}],
+        )
+        for path in ("", "/etc/passwd", "../x")
+    ),
+    *(
+        bad(
+            "django_app",
+            "django_app_directories",
+            "relative to shared",
+            django_app_directories=[{"path": path, "mode": "0750"}],
+        )
+        for path in ("/", "../x")
+    ),
+    bad("django_app", "django_app_config_files", "one of data", django_app_config_files=[{"path": "x"}]),
+    bad("django_app", "django_app_config_files", "one of data", django_app_config_files=[{**FILE, "template": "x.j2"}]),
+    bad("django_app", "one of data", django_app_config_files=[{**FILE, "data": {"A": "b"}, "format": "json"}]),
+    bad("django_app", "one of data", "with a format", django_app_config_files=[{"path": "x", "data": {"A": "b"}}]),
+    bad("django_app", "django_app_config_files", "format", django_app_config_files=[{**FILE, "format": "yaml"}]),
+    bad("django_app", "django_app_config_files", "path", django_app_config_files=[{"content": "x"}]),
+    bad("django_app", "django_app_config_files", "contents", django_app_config_files=[{"path": "x", "contents": "x"}]),
+    bad("django_app", "django_app_directories", "mode", django_app_directories=[{"path": "x"}]),
+    bad("django_app", "django_app_requirements", django_app_requirements={"a": "b"}),
+    bad("django_app", "django_app_migrate", django_app_migrate="perhaps"),
+    bad("django_app", "django_app_environment", django_app_environment="A"),
+    # gunicorn
+    *(bad("gunicorn", name, without=(name,)) for name in ("gunicorn_name", "gunicorn_app", "gunicorn_host")),
+    *(
+        bad("gunicorn", "Set gunicorn_app", gunicorn_app=app)
+        for app in ("", "config.wsgi", "config/wsgi.py:application", "config.wsgi:", ":x", "a b:c", "config:app()")
+    ),
+    *(
+        bad("gunicorn", name, **{name: 0})
+        for name in (
+            "gunicorn_workers",
+            "gunicorn_threads",
+            "gunicorn_graceful_timeout",
+            "gunicorn_probe_timeout",
+            "gunicorn_stop_timeout",
+            "gunicorn_keep_releases",
+        )
+    ),
+    bad("gunicorn", "gunicorn_timeout", gunicorn_timeout=-1),
+    bad("gunicorn", "gunicorn_workers", gunicorn_workers="many"),
+    *(
+        bad("gunicorn", "Set gunicorn_front", gunicorn_front=front)
+        for front in ("127.0.0.1", "ftp://127.0.0.1", "http://", "http://127.0.0.1/x", "/run/x.sock")
+    ),
+    bad("gunicorn", "gunicorn_checks", "status", gunicorn_checks=[{"status": ["fine"]}]),
+    bad("gunicorn", "gunicorn_checks", "reject_it", gunicorn_checks=[{"path": "/", "reject_it": "x"}]),
+    # nginx
+    *(nginx("name of its own", site(name=name)) for name in ("", "Reef", "re ef", "../reef", "/reef", "réef", "reef;")),
+    nginx("name of its own", [*site(), *site(server_names=["other.example"])]),
+    nginx("at least one server name", site(server_names=[])),
+    *(
+        nginx("plain host name", site(server_names=[name]))
+        for name in ("", "a b", "reef.example;", "~^reef", "http://reef.example", "reef.example:80", "-reef", "_", "*")
+    ),
+    nginx("no other site has", site(server_names=["reef.example", "reef.example"])),
+    nginx("no other site has", [*site(), *site(name="other")]),
+    *(
+        bad("nginx", "Set nginx_client_max_body_size", nginx_client_max_body_size=size)
+        for size in ("", "40 m", "40mb", "-1")
+    ),
+    nginx("client_max_body_size", site(client_max_body_size="x")),
+    *(nginx("every location", served(location)) for location in ("static/", "/static", "", "/a b/", "/a;/", "/{/")),
+    *(nginx("absolute path", served("/static/", path)) for path in ("srv/x", "/srv/a b", "/srv/x;", "/srv/{x}")),
+    nginx("server_names", [{"name": "reef", "socket": "/run/reef.sock"}]),
+    nginx("socket", [{"name": "reef", "server_names": ["reef.example"]}]),
+    nginx("server_name", site(server_name="reef.example")),
+    bad("nginx", "nginx_worker_connections", nginx_worker_connections="many"),
+    # postgresql
+    bad("postgresql", "set postgresql_login_host", postgresql_server=False),
+    bad("postgresql", "Set postgresql_login_password", "db.example", postgresql_login_host="db.example"),
+    bad(
+        "postgresql",
+        "Add to postgresql_roles: reef",
+        postgresql_databases=[{"name": "reef", "owner": "reef"}],
+        postgresql_roles=[{"name": "other"}],
+    ),
+    bad("postgresql", "postgresql_ssl_mode", postgresql_ssl_mode="always"),
+    bad("postgresql", "postgresql_databases", "owner", postgresql_databases=[{"name": "reef"}]),
+    bad("postgresql", "postgresql_roles", "name", postgresql_roles=[{"password": "x"}]),
+]
+
+GOOD = [
+    *((role, {}) for role in VALIDATED),
+    *((role, FULL[role]) for role in VALIDATED),
+    ("django_app", {"django_app_name": "a-1"}),
+    ("django_app", {"django_app_config_files": [{"path": "a.b/.env", "data": {}, "format": "dotenv"}]}),
+    ("gunicorn", {"gunicorn_timeout": 0, "gunicorn_front": "https://127.0.0.1:8443/"}),
+    ("gunicorn", {"gunicorn_workers": "3"}),
+    ("nginx", {"nginx_sites": served("/")}),
+    ("postgresql", {"postgresql_server": False, "postgresql_login_host": "db", "postgresql_login_password": "x"}),
+]
+
+
+def refusal(role: str, values: dict[str, Any]) -> str:
+    """Say why a role refuses values, as its specification and then its rules find it; nothing where it takes them."""
+    folder, loader = ROLES / role, DataLoader()
+    options = load(folder / "meta" / "argument_specs.yml")["argument_specs"]["validate"]["options"]
+    variables = {
+        **(load(folder / "defaults" / "main.yml") or {}),
+        **values,
+        **(load(folder / "vars" / "main.yml") or {}),
+    }
+    templar = Templar(loader=loader, variables=variables)
+    try:
+        given = {name: templar.template(variables[name]) for name in options if name in variables}
+    except AnsibleError as exc:
+        return str(exc)
+    if errors := ArgumentSpecValidator(options).validate(given).error_messages:
+        return "\n".join(errors)
+    for task in load(folder / "tasks" / "validate.yml"):
+        templar = Templar(loader=loader, variables={**variables, **task.get("vars", {})})
+        rules = task["ansible.builtin.assert"]
+        conditions = rules["that"] if isinstance(rules["that"], list) else [rules["that"]]
+        if not all(templar.evaluate_conditional(condition) for condition in conditions):
+            return str(templar.template(rules["fail_msg"]))
+    return ""
+
+
+@pytest.mark.parametrize("case", BAD, ids=str)
+def test_bad_values_are_refused(case: Bad) -> None:
+    said = refusal(case.role, case.all_values)
+
+    assert said, "this was accepted"
+    for word in case.words:
+        assert word in said
+
+
+@pytest.mark.parametrize(("role", "values"), GOOD)
+def test_good_values_are_accepted(role: str, values: dict[str, Any]) -> None:
+    assert refusal(role, {**REQUIRED[role], **values}) == ""
+
+
+def test_a_playbook_says_the_same(ansible: Callable[..., subprocess.CompletedProcess[str]], tmp_path: Path) -> None:
+    """A value that a specification refuses, one that a rule of each role refuses, and good ones at last."""
+    cases = [
+        nginx("", site(server_name="reef.example")),
+        nginx("", site(server_names=[])),
+        bad("django_app", django_app_name="Reef"),
+        bad("gunicorn", gunicorn_app="config.wsgi"),
+        bad("postgresql", postgresql_server=False),
+        bad("postgresql"),
+    ]
+    keep = (
+        "{{ said | combine({number: ansible_failed_result.argument_errors | default([ansible_failed_result.msg])}) }}"
+    )
+    tasks: list[dict[str, Any]] = [
+        {
+            "block": [
+                {
+                    "ansible.builtin.include_role": {"name": f"coralnet.server.{case.role}", "tasks_from": "validate"},
+                    "vars": case.all_values,
+                }
+            ],
+            "rescue": [{"ansible.builtin.set_fact": {"said": keep}, "vars": {"number": str(number)}}],
+        }
+        for number, case in enumerate(cases)
+    ]
+    tasks.append(
+        {"ansible.builtin.copy": {"content": "{{ said | to_json }}", "dest": str(tmp_path / "said"), "mode": "0644"}}
+    )
+    play = {
+        "hosts": "localhost",
+        "connection": "local",
+        "gather_facts": False,
+        "vars": {"said": {}, "ansible_python_interpreter": "{{ ansible_playbook_python }}"},
+        "tasks": tasks,
+    }
+    (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))
+
+    done = ansible("playbook", "--inventory", "localhost,", tmp_path / "play.yml")
+
+    assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    said = {int(number): "\n".join(lines) for number, lines in json.loads((tmp_path / "said").read_text()).items()}
+    assert said == {
+        number: words for number, case in enumerate(cases) if (words := refusal(case.role, case.all_values))
+    }
+    assert len(said) == len(cases) - 1
+
+
+@pytest.mark.parametrize("role", VALIDATED)
+def test_validation_changes_nothing(role: str) -> None:
+    """So that it can run for every part before the first change."""
+    tasks = yaml.safe_load((ROLES / role / "tasks" / "validate.yml").read_text())
+
+    for task in tasks:
+        assert set(task) <= {"name", "ansible.builtin.assert", "vars"}
+        assert task["ansible.builtin.assert"]["fail_msg"]
+        assert task["ansible.builtin.assert"]["quiet"] is True

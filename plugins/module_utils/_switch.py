@@ -199,7 +199,8 @@ class Switcher:
         socket, service = (f"{self._site}@{instance}.{kind}" for kind in ("socket", "service"))
         systemctl(self._run, "stop", socket)
         if Unit(service, self._run).pid:
-            systemctl(self._run, "kill", "--kill-whom=main", "--signal=TERM", service)
+            # systemd before 252 knows no --kill-whom; a later one takes this for its beginning
+            systemctl(self._run, "kill", "--kill-who=main", "--signal=TERM", service)
         # Last, because by this the next run knows that the signal was sent
         systemctl(self._run, "disable", "--quiet", socket, service)
 

@@ -134,8 +134,9 @@ def test_main_validates_first(role: str) -> None:
 
 
 def test_what_is_used_is_defined_and_what_is_defined_is_used(role: str) -> None:
-    text = "\n".join(path.read_text() for path in files_of(role) if path.parent.name not in ("meta", "defaults"))
-    # Deeper defaults count as well: one variable may stand in another's
+    files = [path for path in files_of(role) if path.parent.name not in ("meta", "defaults")]
+    text = re.sub(r"(?m)(^|\s)#.*", "", "\n".join(path.read_text() for path in files))
+    # One variable may stand in another's default
     text += "\n".join(map(str, defaults_of(role).values()))
     used = set(re.findall(rf"(?<![\w/.])(?:__)?{role}_\w+", text))
     known = set(options_of(role)) | private(role) | facts(role)

@@ -264,7 +264,7 @@ def test_new_release_drains_the_old_in_the_right_order(running: Host) -> None:
     assert running.state(ONE) == DRAINING
     assert running.systemd.changes[-3:] == [
         f"stop {SITE}@{ONE}.socket",
-        f"kill --kill-whom=main --signal=TERM {SITE}@{ONE}.service",
+        f"kill --kill-who=main --signal=TERM {SITE}@{ONE}.service",
         f"disable --quiet {SITE}@{ONE}.socket {SITE}@{ONE}.service",
     ]
 
@@ -579,7 +579,7 @@ def test_a_run_that_was_killed_while_it_drained(running: Host, call: int) -> Non
 
     assert running.state(TWO) == RUNNING
     assert running.state(ONE) == DRAINING
-    assert f"kill --kill-whom=main --signal=TERM {SITE}@{ONE}.service" in running.systemd.changes
+    assert f"kill --kill-who=main --signal=TERM {SITE}@{ONE}.service" in running.systemd.changes
 
 
 def test_a_run_that_was_killed_while_it_gave_back(running: Host, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -153,7 +153,6 @@ SECRETS = {name: f"<not a placeholder: {name}>" for name in ("vault_secret_key",
 RUNS: dict[str, list[str]] = {
     "site": [SITE],
     "update": [UPDATE],
-    "part": [UPDATE, "--limit", "web"],
     "production": [SITE, "--limit", "production"],
     "staging": [UPDATE, "--inventory", "inventories/staging"],
     "unnamed": [UPDATE, "--inventory", "inventories/production"],
@@ -175,7 +174,6 @@ def runs(ansible: Ansible) -> dict[str, subprocess.CompletedProcess[str]]:
     [
         ("site", "This run would touch production and staging together: name one of them with -l"),
         ("update", "This run would touch production and staging together: name one of them with -l"),
-        ("part", "This run would touch production and staging together: name one of them with -l"),
         (
             "production",
             "Set in the vault of production (inventories/production/group_vars/production/vault.yml): "

@@ -254,7 +254,11 @@ def test_a_playbook_says_the_same(ansible: Callable[..., subprocess.CompletedPro
         "hosts": "localhost",
         "connection": "local",
         "gather_facts": False,
-        "vars": {"said": {}, "ansible_python_interpreter": "{{ ansible_playbook_python }}"},
+        "vars": {
+            "said": {},
+            "ansible_python_interpreter": "{{ ansible_playbook_python }}",
+            "ansible_remote_tmp": str(tmp_path),
+        },
         "tasks": tasks,
     }
     (tmp_path / "play.yml").write_text(yaml.safe_dump([play]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 from collections.abc import Callable, Generator
 from pathlib import Path
@@ -48,6 +49,14 @@ def pytest_configure(config: pytest.Config) -> None:
 LAB = pytest.StashKey[Lab]()
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Test the hosts side by side, and each by itself in the order of its tests (pytest-xdist's loadgroup)."""
+    for item in items:
+        host = re.search(r"docker://[\w-]+debian-\d+", item.name)
+        if host:
+            item.add_marker(pytest.mark.xdist_group(host[0]))
+
+
 @pytest.fixture
 def variable(host: Any, pytestconfig: pytest.Config) -> Callable[[str], Any]:
     """Look a variable of the host's inventory up: `variable("gunicorn_workers")`."""
@@ -68,13 +77,18 @@ def visitor(address: str) -> Visitor:
 
 
 @pytest.fixture
-def playbook(host: Any, request: pytest.FixtureRequest) -> Callable[..., subprocess.CompletedProcess[str]]:
+def inventory_name(host: Any, pytestconfig: pytest.Config) -> str:
+    """Name the host as the inventory does."""
+    return str(pytestconfig.stash[LAB].names[host.backend.name])
+
+
+@pytest.fixture
+def playbook(inventory_name: str, request: pytest.FixtureRequest) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the scenario's own playbook again, or another: `playbook("-e", "version=v2")`."""
-    name = request.config.stash[LAB].names[host.backend.name]
     converge = request.path.parents[1] / "converge.yml"
 
     def run(*arguments: str, path: str = "") -> subprocess.CompletedProcess[str]:
-        return run_playbook(name, ROOT / path if path else converge, *arguments)
+        return run_playbook(inventory_name, ROOT / path if path else converge, *arguments)
 
     return run
 

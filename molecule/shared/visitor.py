@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import struct
@@ -60,14 +61,27 @@ def png(side: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(lines)) + chunk(b"IEND", b"")
 
 
-def run_playbook(host: str, playbook: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a playbook on one host of the lab, as an operator would, and return what it printed."""
-    command = ["ansible-playbook", "--inventory", str(ROOT / "inventories" / "lab"), "--limit", host, str(playbook)]
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+def ansible(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run one of Ansible's commands on the lab, as an operator would, and return what it printed."""
+    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", **settings}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
     return subprocess.run(
-        [*command, *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600
-    )
+        [command[0], "--inventory", str(ROOT / "inventories" / "lab"), *command[1:]],
+        cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600,
+    )  # fmt: skip
+
+
+def run_playbook(host: str, playbook: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return ansible("ansible-playbook", "--limit", host, str(playbook), *arguments)
+
+
+def ad_hoc(host: str, module: str, options: dict[str, Any], *arguments: str) -> dict[str, Any]:
+    """Call a module by itself and return its answer; empty where it was killed before it could give one."""
+    command = ["ansible", host, "--module-name", module, "--args", json.dumps(options), *arguments]
+    result = ansible(*command, ANSIBLE_CALLBACK_RESULT_FORMAT="json")
+    answer = re.search(r" => (\{.*^\})", result.stdout, re.MULTILINE | re.DOTALL)
+    found: dict[str, Any] = json.loads(answer[1]) if answer else {}
+    return found
 
 
 def changed(result: subprocess.CompletedProcess[str]) -> int:

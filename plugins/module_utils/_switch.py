@@ -162,8 +162,7 @@ class Switcher:
     def _give_back(self, plan: Plan, reason: Exception) -> SwitchError:
         """Put the site back on what served before, on disk too; systemd, which may be the reason, comes last."""
         if not plan.switch:
-            words = f"{reason}. Nothing else could be put in its place: it is what was running"
-            return SwitchError(words, self._journal(plan.instance))
+            return self._give_settings_back(plan, reason)
         seen_by_visitors = current(self._root) == plan.release and self._instance_of(plan.release) == plan.instance
         if plan.before_release:
             self._switch(plan.before_release, plan.before_instance)
@@ -181,6 +180,20 @@ class Switcher:
         served = f"The site goes on with {plan.before_instance}" if plan.before_instance else "No release was running"
         files = f", and these files are as they were before: {', '.join(restored)}" if restored else ""
         return SwitchError(f"{reason}. {served}{files}", last_words)
+
+    def _give_settings_back(self, plan: Plan, reason: Exception) -> SwitchError:
+        """Start the instance that was current again with the settings that it worked with, if those have changed."""
+        last_words = self._journal(plan.instance)
+        restored = self._good.restore()
+        if not restored:
+            return SwitchError(
+                f"{reason}. It is what was running, and there is nothing to put in its place", last_words
+            )
+        self._run(["systemctl", "daemon-reload"])
+        self._run(["systemctl", "restart", f"{self._site}@{plan.instance}.service"])
+        return SwitchError(
+            f"{reason}. It was started again with these files as they were: {', '.join(restored)}", last_words
+        )
 
     def _kill(self, instance: str) -> None:
         """End an instance that has no visitors and may hang; whatever of this fails, the site is served."""

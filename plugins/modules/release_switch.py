@@ -230,7 +230,8 @@ def main() -> None:
     switcher = Switcher(params["name"], root, release, params["config_files"], run)
     try:
         plan = switch(module, switcher)
-        pruned = [] if module.check_mode else prune(root, params["keep"], switcher.running() | {release})
+        needed = {release, plan.before_release} - {""}
+        pruned = [] if module.check_mode else prune(root, params["keep"], switcher.running() | needed)
     except SwitchError as exc:
         message = f"{exc}\nThe end of its journal:\n{exc.journal}" if exc.journal else str(exc)
         module.fail_json(msg=message)

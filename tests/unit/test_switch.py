@@ -425,11 +425,22 @@ def test_refused_release_with_its_configuration(running: Host) -> None:
 
 
 def test_refused_where_it_is_what_runs(running: Host) -> None:
-    with pytest.raises(SwitchError, match=r"no\. Nothing else could be put in its place: it is what was running$"):
+    with pytest.raises(SwitchError, match=r"no\. It is what was running, and there is nothing to put in its place$"):
         running.deploy(ONE, refuse("no"))
 
     assert running.served == (ONE, ONE)
     assert running.state(ONE) == RUNNING
+
+
+def test_dead_and_refused_with_new_settings(running: Host) -> None:
+    running.systemd.die(f"{SITE}@{ONE}")
+    running.configure("bad", NOW)
+    with pytest.raises(SwitchError, match=r"no\. It was started again with these files as they were: .*secrets\.json$"):
+        running.deploy(ONE, refuse("no"))
+
+    assert running.config.read_text() == "good"
+    assert running.served == (ONE, ONE)
+    assert running.systemd.changes[-1] == f"restart {SITE}@{ONE}.service"
 
 
 def test_refused_though_a_run_that_died_had_started_it(running: Host) -> None:

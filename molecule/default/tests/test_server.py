@@ -21,7 +21,10 @@ def test_the_database_is_the_sites(host: Any) -> None:
     answer = host.run(f'cd / && runuser -u postgres -- psql -Atc "{query}"')
     assert answer.stdout.strip() == "coralnet|UTF8"
     # without a password, from the site's own account only
-    assert host.run("cd / && runuser -u coralnet -- psql -Atc 'select count(*) > 0 from django_migrations'").stdout == "t\n"
+    assert (
+        host.run("cd / && runuser -u coralnet -- psql -Atc 'select count(*) > 0 from django_migrations'").stdout
+        == "t\n"
+    )
     assert host.run("cd / && runuser -u www-data -- psql -U coralnet coralnet -c 'select 1'").rc != 0
 
 
@@ -56,7 +59,8 @@ def test_only_nginx_may_connect(host: Any, instance: str) -> None:
 def test_nothing_but_nginx_listens_outside_loopback(host: Any) -> None:
     outside = host.check_output("ss --no-header --listening --tcp --numeric --processes").splitlines()
     public = [line for line in outside if not re.search(r"(127\.0\.0\.\d+|\[::1\]):\d+ ", line)]
-    assert public and all("nginx" in line for line in public), public
+    assert public
+    assert all("nginx" in line for line in public), public
 
 
 def test_the_site_cannot_write_its_own_code(host: Any) -> None:
@@ -82,7 +86,9 @@ def test_the_release_says_what_it_is(host: Any) -> None:
 
 
 def test_commands_run_in_the_sites_environment(host: Any) -> None:
-    answer = host.check_output(f"{ROOT}/run python manage.py diffsettings | grep -E '^(DEBUG|STATIC_ROOT|SETTINGS_MODULE)'")
+    answer = host.check_output(
+        f"{ROOT}/run python manage.py diffsettings | grep -E '^(DEBUG|STATIC_ROOT|SETTINGS_MODULE)'"
+    )
     assert "DEBUG = False" not in answer  # diffsettings shows what differs from Django's defaults
     assert f"STATIC_ROOT = '{ROOT}/static'" in answer
     assert host.check_output(f"{ROOT}/run id -un") == "coralnet"

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import requests
-from shared.visitor import Visitor
+from shared.visitor import Visitor, changed
 
 
 @pytest.fixture
@@ -46,7 +46,7 @@ def test_the_applications_time(reef: Visitor) -> None:
     assert reef.get("/?wait=4").status_code == 504
 
 
-@pytest.mark.parametrize("name", ["other.test", "", "reef.test.evil.test", "localhost"])
+@pytest.mark.parametrize("name", ["other.test", "reef.test.evil.test", "localhost"])
 def test_other_names_get_no_answer(address: str, name: str) -> None:
     with pytest.raises(requests.ConnectionError):
         Visitor(address, name).get("/")
@@ -60,7 +60,9 @@ def test_the_service(host: Any) -> None:
     assert not host.file("/etc/nginx/sites-enabled/default").exists
 
 
-def test_a_configuration_that_nginx_refuses_fails_every_run(host: Any, reef: Visitor, playbook: Callable[..., Any]) -> None:
+def test_a_configuration_that_nginx_refuses_fails_every_run(
+    host: Any, reef: Visitor, playbook: Callable[..., Any]
+) -> None:
     host.run_expect([0], "echo 'nonsense;' > /etc/nginx/conf.d/broken.conf")
     try:
         for _run in range(2):
@@ -71,3 +73,17 @@ def test_a_configuration_that_nginx_refuses_fails_every_run(host: Any, reef: Vis
     finally:
         host.run_expect([0], "rm /etc/nginx/conf.d/broken.conf")
     assert playbook().returncode == 0
+
+
+def test_a_file_of_ours_that_nginx_refuses_is_put_back(host: Any, reef: Visitor, playbook: Callable[..., Any]) -> None:
+    sites = """{"nginx_sites": [{"name": "reef", "server_names": ["reef.test"], "socket": "/run/echo.sock",
+                                 "headers": {"X-Reef": "a; nonsense"}}]}"""
+    before = host.file("/etc/nginx/sites-available/reef").content
+    for _run in range(2):  # every run, not the first alone
+        result = playbook("-e", sites)
+        assert result.returncode != 0
+        assert 'unknown directive "nonsense" in /etc/nginx/sites-available/reef' in " ".join(result.stdout.split())
+        assert host.file("/etc/nginx/sites-available/reef").content == before
+        host.run_expect([0], "systemctl restart nginx")
+        assert reef.get("/static/reef.txt").status_code == 200
+    assert changed(playbook()) == 0

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from shared.visitor import changed
 
-PASSWORD = "it's $HOME, \"quoted\" #1"
+PASSWORD = 'it\'s $HOME, "quoted" #1'
 
 
 def sql(host: Any, account: str, database: str, query: str, password: str = "", user: str = "") -> Any:
@@ -20,7 +20,9 @@ def sql(host: Any, account: str, database: str, query: str, password: str = "", 
 
 @pytest.mark.parametrize(("database", "owner"), [("reef", "reef"), ("survey", "survey"), ("away", "away")])
 def test_databases(host: Any, database: str, owner: str) -> None:
-    query = f"select pg_get_userbyid(datdba), pg_encoding_to_char(encoding) from pg_database where datname = '{database}'"
+    query = (
+        f"select pg_get_userbyid(datdba), pg_encoding_to_char(encoding) from pg_database where datname = '{database}'"
+    )
     assert sql(host, "postgres", "postgres", query).stdout == f"{owner}|UTF8\n"
 
 
@@ -53,7 +55,8 @@ def test_passwords_are_kept_as_scram(host: Any) -> None:
 
 def test_only_loopback_listens(host: Any) -> None:
     listening = host.check_output("ss --no-header --listening --tcp --numeric sport = :5432").splitlines()
-    assert listening and all("127.0.0.1:5432" in line or "[::1]:5432" in line for line in listening)
+    assert listening
+    assert all("127.0.0.1:5432" in line or "[::1]:5432" in line for line in listening)
 
 
 def test_a_changed_password_is_a_change(host: Any, playbook: Callable[..., Any]) -> None:

@@ -49,6 +49,7 @@ def pytest_configure(config: pytest.Config) -> None:
 LAB = pytest.StashKey[Lab]()
 
 
+@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the marks
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Test the hosts side by side, and each by itself in the order of its tests (pytest-xdist's loadgroup)."""
     for item in items:

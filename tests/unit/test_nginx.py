@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,10 @@ from ansible_collections.coralnet.server.plugins.module_utils._nginx import (
     build_enabled,
 )
 from ansible_collections.coralnet.server.plugins.modules.nginx_site import wanted
+
+
+def names(directory: str | Path) -> list[str]:
+    return sorted(path.name for path in Path(directory).iterdir())
 
 
 @pytest.fixture
@@ -50,7 +53,7 @@ def test_swap_and_back(nginx: Nginx) -> None:
     assert Path(nginx.enabled, "default").read_text() == "# default\n"
     nginx.swap(before)
     assert nginx.sites() == before == ["reef", "survey"]
-    assert sorted(os.listdir(nginx.directory)) == ["sites-available", "sites-enabled"]
+    assert names(nginx.directory) == ["sites-available", "sites-enabled"]
 
 
 def test_swap_keeps_links_to_elsewhere_and_plain_files(nginx: Nginx, tmp_path: Path) -> None:
@@ -61,19 +64,21 @@ def test_swap_keeps_links_to_elsewhere_and_plain_files(nginx: Nginx, tmp_path: P
     assert nginx.sites() == ["elsewhere", "reef", "survey"]
     nginx.swap(["elsewhere"])
     assert elsewhere.readlink() == tmp_path / "elsewhere.conf"
-    assert sorted(os.listdir(nginx.enabled)) == ["by-hand", "elsewhere"]
+    assert names(nginx.enabled) == ["by-hand", "elsewhere"]
 
 
 def test_swap_where_a_run_died(nginx: Nginx) -> None:
     Path(f"{nginx.enabled}.new").mkdir()
     Path(f"{nginx.enabled}.new", "rubbish").touch()
     nginx.swap(["default"])
-    assert os.listdir(nginx.enabled) == ["default"]
+    assert names(nginx.enabled) == ["default"]
     assert not Path(f"{nginx.enabled}.new").exists()
 
 
 def test_swap_where_directories_cannot_be_exchanged(nginx: Nginx, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("ansible_collections.coralnet.server.plugins.module_utils._nginx._exchange", lambda *_two: False)
+    monkeypatch.setattr(
+        "ansible_collections.coralnet.server.plugins.module_utils._nginx._exchange", lambda *_two: False
+    )
     nginx.swap(["default", "reef"])
     assert nginx.sites() == ["default", "reef"]
 
@@ -92,8 +97,8 @@ def test_exchange_is_one_step(tmp_path: Path) -> None:
         (tmp_path / name).mkdir()
         (tmp_path / name / name).touch()
     assert _exchange(str(tmp_path / "one"), str(tmp_path / "other"))
-    assert os.listdir(tmp_path / "one") == ["other"]
-    assert os.listdir(tmp_path / "other") == ["one"]
+    assert names(tmp_path / "one") == ["other"]
+    assert names(tmp_path / "other") == ["one"]
 
 
 @pytest.mark.parametrize("name", ["../passwd", "a/b", "", ".", "..", ".hidden", "-x", "a b", "a\n"])
@@ -104,7 +109,7 @@ def test_names_that_are_none(nginx: Nginx, name: str) -> None:
 
 def test_sites_that_are_not_there(nginx: Nginx) -> None:
     nginx.check_sites(["reef", "default"])
-    with pytest.raises(NginxError, match="there is no site 'gone': make .*/sites-available/gone first"):
+    with pytest.raises(NginxError, match=r"there is no site 'gone': make .*/sites-available/gone first"):
         nginx.check_sites(["gone"])
     Path(nginx.available, "dangling").symlink_to("/no/such/file")
     with pytest.raises(NginxError, match="is a link to /no/such/file, which does not exist"):
@@ -120,7 +125,7 @@ def test_nginx_is_asked_about_a_copy(nginx: Nginx, tmp_path: Path) -> None:
 
     def run(argv: list[str]) -> tuple[int, str, str]:
         conf = Path(argv[argv.index("-c") + 1])
-        asked.append((conf.read_text(), sorted(os.listdir(conf.parent / "sites-enabled"))))
+        asked.append((conf.read_text(), names(conf.parent / "sites-enabled")))
         return 1, "", f'nginx: [emerg] unknown directive "x" in {conf.parent}/sites-enabled/default:1\n'
 
     refusal = Nginx(nginx.directory, run).refusal(["default"])

@@ -131,7 +131,6 @@ def test_a_build_that_died_is_no_release(host: Any, playbook: Callable[..., Any]
     [
         ("package-missing", "humanize==999.0"),
         ("migration-fails", "sources_no_such_table"),
-        ("static-fails", "css/forgotten.css"),
         ("no-such-version", "has no branch or tag"),
     ],
 )

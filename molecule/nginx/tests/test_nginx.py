@@ -82,7 +82,7 @@ def test_a_file_of_ours_that_nginx_refuses_is_put_back(host: Any, reef: Visitor,
     for _run in range(2):  # every run, not the first alone
         result = playbook("-e", sites)
         assert result.returncode != 0
-        assert 'unknown directive "nonsense" in /etc/nginx/sites-available/reef' in " ".join(result.stdout.split())
+        assert 'unknown directive "nonsense" in /etc/nginx/sites-enabled/reef' in " ".join(result.stdout.split())
         assert host.file("/etc/nginx/sites-available/reef").content == before
         host.run_expect([0], "systemctl restart nginx")
         assert reef.get("/static/reef.txt").status_code == 200

@@ -103,7 +103,7 @@ def test_what_cannot_be_is_refused_every_time(
         made = f"ln -s {content[3:]} {path}" if content.startswith("->") else f"echo '{content}' > {path}"
         host.run_expect([0], made)
     try:
-        for arguments in (["--check"], [], []):
+        for arguments in (["--check"], []):
             answer = site(sites, *arguments)
             assert message in answer["msg"].replace("sites-enabled", "sites-available")
             assert links(host) == ENABLED
@@ -147,12 +147,12 @@ def test_without_nginx_it_says_so(host: Any, site: Callable[..., dict[str, Any]]
         host.run_expect([0], "mv /usr/sbin/nginx.away /usr/sbin/nginx")
 
 
-@pytest.mark.parametrize("call", ["symlink", "renameat2", "unlinkat", "rmdir"])
-@pytest.mark.parametrize("count", [1, 2, 4])
+@pytest.mark.parametrize("call", ["symlink", "renameat2", "unlinkat"])
+@pytest.mark.parametrize("count", [1, 3])
 def test_killed_at_any_step_the_next_run_completes_it(
     host: Any, address: str, site: Callable[..., dict[str, Any]], call: str, count: int
 ) -> None:
-    """The kernel kills the module as it enters the system call for the first, second or fourth time."""
+    """The kernel kills the module as it enters the system call for the first or third time."""
     inject = f"/usr/bin/strace -f -o /dev/null -e inject={call}:signal=KILL:when={count} /usr/bin/python3"
     site(["default"], "-e", json.dumps({"ansible_python_interpreter": inject}), state="only")
     host.run_expect([0], "nginx -t -q")

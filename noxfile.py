@@ -206,7 +206,8 @@ def build(session: nox.Session) -> None:
         unexpected = {name.split("/")[0] for name in names} - ARTIFACT
         if unexpected:
             session.error(f"the artifact has what is not for it, see build_ignore: {sorted(unexpected)}")
-        report = run_and_show(session, ["python", "-m", "galaxy_importer.main", str(artifact)])
+        with session.chdir(parent):  # it leaves its report where it runs
+            report = run_and_show(session, ["python", "-m", "galaxy_importer.main", str(artifact)])
         if "WARNING" in report:
             session.error("galaxy-importer has a warning")
 

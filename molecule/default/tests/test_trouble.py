@@ -97,6 +97,15 @@ def test_a_lost_switch_is_completed_by_the_next_run(host: Any, update: Callable[
     assert instance(host) != before
 
 
+def test_the_distributions_page_in_the_sites_place(address: str, playbook: Callable[..., Any]) -> None:
+    swap = partial(playbook, path="playbooks/nginx_sites.yml")
+    assert changed(swap("-e", '{"nginx_enabled_sites": ["default"]}')) == 1
+    assert "Welcome to nginx!" in Visitor(address).get("/").text
+    assert changed(swap("--check")) == 1
+    assert changed(swap()) == 1
+    assert "CoralNet sample site" in Visitor(address).get("/").text
+
+
 def test_no_secret_can_be_seen(host: Any, update: Callable[..., Any]) -> None:
     shown = update("-vvv", "--diff", "-e", f"vault_export_signing_key={CANARY}new-for-this-test").stdout
     assert "secrets.json" in shown

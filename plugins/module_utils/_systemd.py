@@ -71,7 +71,7 @@ def systemctl(run: Run, *argv: str) -> None:
         raise SystemdError(f"systemctl {' '.join(argv)} failed: {err.strip()}")
 
 
-def journal(run: Run, unit: str, lines: int = 25) -> str:
+def journal(run: Run, unit: str, lines: int = 60) -> str:
     return run(["journalctl", "--unit", unit, "--lines", str(lines), "--no-pager", "--output", "cat"])[1].strip()
 
 

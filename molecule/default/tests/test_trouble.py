@@ -91,7 +91,6 @@ def test_a_changed_setting_is_proven_beside_and_switched_to(
 
 def test_a_lost_switch_is_completed_by_the_next_run(host: Any, update: Callable[..., Any]) -> None:
     host.run_expect([0], "touch /srv/www/coralnet/shared/secrets.json")
-    assert "changed=1 " in update("--check", "-e", THREADS).stdout
     before = instance(host)
     assert changed(update("-e", THREADS)) == 1
     assert instance(host) != before

@@ -97,7 +97,7 @@ def test_what_the_site_cannot_do(attempt: Callable[[str], bool]) -> None:
             f"cp /bin/true {media}/x && {media}/x",
             "ls /root",
             "cat /etc/shadow",
-            "test $(ls -d /proc/[0-9]* | wc -l) -gt 5",
+            "cat /proc/1/comm",
             "python3 -c 'import socket; socket.socket(socket.AF_NETLINK)'",
             "unshare --user true",
         )
@@ -154,8 +154,9 @@ def test_a_broken_setting_is_put_back(
     for _run in range(2):  # it is refused again, not forgotten
         result = playbook("-e", '{"allowed_hosts": ["elsewhere.test"]}')
         assert result.returncode != 0
-        assert "status 400 instead of 200 (is the host name in the site's ALLOWED_HOSTS?)" in result.stdout
-        assert "/srv/www/reef/shared/secrets.json" in result.stdout
+        said = " ".join(result.stdout.split())
+        assert "status 400 instead of 200 (is the host name in the site" in said
+        assert "these files are as they were before: /srv/www/reef/shared/secrets.json" in said
     host.run_expect([0], f"systemctl restart reef@{before}.service")
     assert ask("/")["headers"]["x-release"] == before
 
@@ -163,16 +164,18 @@ def test_a_broken_setting_is_put_back(
 def test_requests_end_where_they_began(
     host: Any, ask: Callable[..., dict[str, Any]], playbook: Callable[..., Any]
 ) -> None:
-    for version in ("slow-v2", "slow"):  # both are built now, so that the switch does not take long
-        assert changed(playbook("-e", f"version={version}")) > 1
+    """A release is left while somebody waits for its answer; the way back is a version like any other."""
+    assert changed(playbook("-e", "version=slow")) > 1
     old = instance(host)
-    wait = ["python3", "/root/ask.py", f"{ROOT}/current/app.sock", "/slow/?seconds=75"]
+    wait = ["python3", "/root/ask.py", f"{ROOT}/current/app.sock", "/slow/?seconds=60"]
     with subprocess.Popen(["docker", "exec", host.backend.name, *wait], stdout=subprocess.PIPE, text=True) as slow:
         time.sleep(1)
-        assert changed(playbook("-e", "version=slow-v2")) >= 1
-        assert ask("/")["headers"]["x-release"] == instance(host) != old
-        assert slow.poll() is None, "the request ended before the switch, which proves nothing"
-        assert changed(playbook("-e", "version=slow-v2")) == 0, "an instance that finishes its requests is left alone"
+        assert changed(playbook()) >= 1
+        answer = ask("/")
+        assert answer["headers"]["x-release"] == instance(host) != old
+        assert answer["headers"]["x-site-version"] == "v1"
+        assert changed(playbook()) == 0, "an instance that finishes its requests is left alone"
+        assert slow.poll() is None, "the request ended too early to prove anything"
         answer = json.loads(slow.communicate(timeout=90)[0])
     assert answer["status"] == 200
     assert answer["headers"]["x-release"] == old
@@ -183,15 +186,7 @@ def test_requests_end_where_they_began(
     host.run_expect([0], f"test ! -e /run/reef/{old}.sock")
 
 
-def test_the_way_back_is_a_version_like_any_other(
-    host: Any, ask: Callable[..., dict[str, Any]], playbook: Callable[..., Any]
-) -> None:
-    result = playbook("-e", "version=v1")
-    assert changed(result) >= 1
-    assert ask("/")["headers"]["x-site-version"] == "v1"
-
-
-def test_old_releases_are_removed(host: Any) -> None:
+def test_what_was_refused_is_removed(host: Any) -> None:
     kept = host.check_output(f"ls {ROOT}/releases").split()
-    assert len(kept) == 3
+    assert len(kept) == 2, "v1 and slow; a release that was refused goes with the next success"
     assert instance(host).partition(".")[0] in kept

@@ -16,6 +16,7 @@ from ansible.plugins.loader import init_plugin_loader
 from ansible.template import Templar
 from ansible.vars.manager import VariableManager
 from shared.visitor import ROOT, Visitor, run_playbook
+from xdist.scheduler import LoadScopeScheduling
 
 INVENTORY = Path(__file__).parent.parent / "inventories" / "lab"
 
@@ -49,13 +50,16 @@ def pytest_configure(config: pytest.Config) -> None:
 LAB = pytest.StashKey[Lab]()
 
 
-@pytest.hookimpl(tryfirst=True)  # before pytest-xdist looks for the marks
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Test the hosts side by side, and each by itself in the order of its tests (pytest-xdist's loadgroup)."""
-    for item in items:
-        host = re.search(r"docker://[\w-]+debian-\d+", item.name)
-        if host:
-            item.add_marker(pytest.mark.xdist_group(host[0]))
+class ByHost(LoadScopeScheduling):  # type: ignore[misc]  # pytest-xdist ships no types
+    """Test the hosts side by side, and each by itself in the order of its tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        host = re.search(r"docker://[\w-]+debian-\d+", nodeid)
+        return host[0] if host else nodeid
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByHost:
+    return ByHost(config, log)
 
 
 @pytest.fixture

@@ -240,4 +240,5 @@ def molecule(session: nox.Session) -> None:
     for scenario in session.posargs or sorted(path.parent.name for path in ROOT.glob("molecule/*/molecule.yml")):
         if not list(ROOT.glob(f"molecule/{scenario}/tests/test_*.py")):
             session.error(f"molecule/{scenario}/tests has no test, which molecule would pass over as a success")
-        session.run("molecule", "test", "--scenario-name", scenario, env=env, external=True)
+        # By its path: nox looks for programs in its own PATH, not in the one given here
+        session.run(str(LAB_BIN / "molecule"), "test", "--scenario-name", scenario, env=env, external=True)

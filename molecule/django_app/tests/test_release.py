@@ -74,7 +74,7 @@ def test_files_are_linked_into_the_source(host: Any) -> None:
         (SHARED, "root", "root", 0o755),
         (f"{SHARED}/reef.json", "root", "reefer", 0o640),
         (f"{SHARED}/environment.json", "root", "reefer", 0o640),
-        (f"{SHARED}/robots.txt", "root", "reefer", 0o644),
+        (f"{SHARED}/robots.txt", "builder", "www-data", 0o644),
         (f"{SHARED}/db", "reefer", "reefer", 0o700),
         (f"{SHARED}/media", "reefer", "www-data", 0o2750),
         (f"{ROOT}/run", "root", "root", 0o755),

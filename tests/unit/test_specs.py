@@ -55,7 +55,8 @@ def under(key: str, data: Any) -> Iterator[Any]:
 
 
 def registered(role: str) -> set[str]:
-    return set(under("register", tasks_of(role)))
+    words = ("register", "index_var", "loop_var")
+    return {name for word in words for name in under(word, tasks_of(role))}
 
 
 def facts(role: str) -> set[str]:

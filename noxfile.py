@@ -131,7 +131,7 @@ def docs(session: nox.Session) -> None:
 def unit(session: nox.Session) -> None:
     """Unit tests straight from the checkout."""
     session.install("-r", "requirements/unit.txt")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", "--numprocesses", "auto", *session.posargs)
 
 
 @nox.session

@@ -26,7 +26,7 @@ class Visitor(requests.Session):
         self._address = address
         self.headers.update({"Host": name, "Connection": "close"})
 
-    def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]
+    def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]  # a path instead of a URL
         options.setdefault("timeout", 30)
         options["allow_redirects"] = False  # a redirect is an answer to look at
         return super().request(method, f"http://{self._address}{url}", **options)

@@ -66,6 +66,13 @@ FULL: dict[str, dict[str, Any]] = {
         "nginx_worker_connections": 4096,
         "nginx_client_max_body_size": "1g",
         "nginx_ipv6": False,
+        "nginx_upstream_keepalive": 0,
+        "nginx_security_headers": {"Permissions-Policy": "camera=()"},
+        "nginx_trusted_proxies": ["10.0.0.0/8", "192.0.2.1"],
+        "nginx_real_ip_header": "CF-Connecting-IP",
+        "nginx_http_snippets": ["proxy_buffers 16 8k;"],
+        "nginx_service": {"ProtectHome": "read-only"},
+        "nginx_log_days": 90,
         "nginx_sites": [
             {
                 "name": "reef",
@@ -75,9 +82,21 @@ FULL: dict[str, dict[str, Any]] = {
                 "timeout": 120,
                 "client_max_body_size": "2g",
                 "files": [
-                    {"location": "/static/", "path": "/data/sites/reef/static/", "expires": "1h"},
-                    {"location": "/media/", "path": "/data/sites/reef/shared/media"},
+                    {
+                        "location": "/static/",
+                        "path": "/data/sites/reef/static/",
+                        "hashed": True,
+                        "precompressed": True,
+                    },
+                    {
+                        "location": "/media/",
+                        "path": "/data/sites/reef/shared/media",
+                        "expires": "1h",
+                        "headers": {"Content-Security-Policy": "sandbox"},
+                    },
+                    {"location": "/cdn/", "url": "https://cdn.example/reef/"},
                 ],
+                "snippets": ["location = /robots.txt {\n    return 204;\n}\n"],
             },
             {"name": "plain", "server_names": ["plain.example"], "socket": "/run/plain.sock"},
         ],

@@ -420,26 +420,56 @@ def test_nginx_is_well_formed(template: str, full: bool) -> None:
     text = render("nginx", template, **variables("nginx", template, full=full))
     lines = [line.strip() for line in text.splitlines() if line.strip() and not line.strip().startswith("#")]
 
-    assert all(line.endswith((";", "{", "}")) for line in lines), lines
-    assert text.count("{") == text.count("}")
+    # A word of several lines goes on in quotes
+    assert all(line.endswith((";", "{", "}", "'")) for line in lines), lines
+    code = re.sub(r"""'[^'\n]*'|"[^"\n]*\"""", "", text)
+    assert code.count("{") == code.count("}")
+
+
+HEADERS = [
+    "add_header X-Request-ID $request_id always;",
+    "add_header Referrer-Policy $default_referrer_policy always;",
+    "add_header X-Content-Type-Options $default_x_content_type_options always;",
+    "add_header X-Frame-Options $default_x_frame_options always;",
+]
+CHALLENGE = ["root /var/www/letsencrypt;", "default_type text/plain;"]
+TLS = {
+    "nginx_sites": [{**ITEM["item"], "tls": {"certificate": "/tls/plain.pem", "key": "/tls/plain.key"}}],
+    "__nginx_pair_files": {
+        "results": [{"item": f"/tls/plain.{name}", "stat": {"exists": True}} for name in ("pem", "key")]
+    },
+}
+OLD, NEW = (
+    {"__nginx_build": {"stderr": f"nginx version: nginx/{nginx}\nbuilt with OpenSSL {openssl} 1 Jan 2026\n"}}
+    for nginx, openssl in (("1.22.1", "3.0.20"), ("1.26.3", "3.4.0 (running with OpenSSL 3.5.1)"))
+)
 
 
 def test_nginx_site_by_default() -> None:
     text = render("nginx", SITE, **ITEM)
 
-    assert block(text, "upstream plain") == ["server unix:/run/plain.sock fail_timeout=0;"]
-    assert block(text, "server") == ["listen 80;", "listen [::]:80;", "server_name plain.example;"]
+    assert block(text, "upstream plain") == [
+        "server unix:/run/plain.sock max_fails=0;",
+        "server unix:/run/plain.sock max_fails=0;",
+        "keepalive 4;",
+    ]
+    assert block(text, "server") == ["listen 80;", "listen [::]:80;", "server_name plain.example;", *HEADERS]
     assert block(text, "location /") == [
         "proxy_pass http://plain;",
         "proxy_http_version 1.1;",
         "proxy_redirect off;",
+        "proxy_hide_header X-Request-ID;",
+        'proxy_set_header Connection "";',
         "proxy_set_header Host $http_host;",
         "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
-        "proxy_set_header X-Forwarded-Proto $scheme;",
+        "proxy_set_header X-Forwarded-Proto $visitor_scheme;",
+        "proxy_set_header X-Request-ID $request_id;",
         # Slightly longer than gunicorn's week
         "proxy_send_timeout 604860;",
         "proxy_read_timeout 604860;",
+        "proxy_next_upstream error;",
     ]
+    assert block(text, "location ^~ /.well-known/acme-challenge/") == CHALLENGE
 
 
 def test_nginx_site_with_everything_set() -> None:
@@ -449,23 +479,96 @@ def test_nginx_site_with_everything_set() -> None:
         "listen 80;",
         "server_name reef.example *.reef.example;",
         "client_max_body_size 2g;",
+        "add_header X-Request-ID $request_id always;",
+        "add_header Permissions-Policy $default_permissions_policy always;",
     ]
     assert block(text, "location /static/") == [
         "alias /data/sites/reef/static/;",
-        "expires 1h;",
-        "add_header X-Content-Type-Options nosniff always;",
+        "gzip on;",
+        "gzip_static on;",
+        "open_file_cache max=1000 inactive=60s;",
+        "open_file_cache_valid 1s;",
+        "add_header Cache-Control $hashed_cache_control;",
+        "add_header X-Request-ID $request_id always;",
+        "add_header Permissions-Policy $default_permissions_policy always;",
     ]
     # Without a slash at its end an alias would lead out of the directory
-    assert block(text, "location /media/") == [
-        "alias /data/sites/reef/shared/media/;",
-        "add_header X-Content-Type-Options nosniff always;",
+    media = block(text, "location /media/")
+    assert media[:2] == ["alias /data/sites/reef/shared/media/;", "gzip on;"]
+    assert media[4:6] == ["expires 1h;", 'add_header Content-Security-Policy "sandbox" always;']
+    assert block(text, "location /cdn/") == ["rewrite ^/cdn/(.*)$ https://cdn.example/reef/$1 redirect;"]
+    assert "proxy_set_header X-Real-IP $remote_addr;" in block(text, "location /")
+    assert "proxy_read_timeout 120;" in block(text, "location /")
+    assert block(text, "location = /robots.txt") == ["return 204;"]
+    assert "keepalive" not in block(text, "upstream reef")[-1]
+
+
+@pytest.mark.parametrize("about", [OLD, NEW], ids=["old", "new"])
+def test_nginx_site_with_tls(about: dict[str, Any]) -> None:
+    text = render("nginx", SITE, item=TLS["nginx_sites"][0], **TLS, **about)
+    plain, secure = re.split(r"^server", text, flags=re.MULTILINE)[1:]
+
+    assert block("server" + plain, "server") == ["listen 80;", "listen [::]:80;", "server_name plain.example;"]
+    assert block(plain, "location ^~ /.well-known/acme-challenge/") == CHALLENGE
+    assert block(plain, "location /") == ["return 301 https://$host$request_uri;"]
+    listen = ["listen 443 ssl;", "listen [::]:443 ssl;", "http2 on;"]
+    assert block("server" + secure, "server") == [
+        *(listen if about is NEW else ["listen 443 ssl http2;", "listen [::]:443 ssl http2;"]),
+        "ssl_certificate /tls/plain.pem;",
+        "ssl_certificate_key /tls/plain.key;",
+        "server_name plain.example;",
+        *HEADERS,
+        "add_header Strict-Transport-Security $plain_hsts always;",
     ]
-    assert block(text, "location /")[3:] == [
-        "proxy_set_header Host $host;",
-        "proxy_set_header X-Real-IP $remote_addr;",
-        "proxy_send_timeout 120;",
-        "proxy_read_timeout 120;",
-    ]
+    assert block(text, "map $upstream_http_strict_transport_security $plain_hsts")[0] == '"" "max-age=86400";'
+    assert "acme-challenge" not in secure
+
+
+def test_nginx_site_whose_certificate_is_not_there_yet() -> None:
+    missing = {"__nginx_pair_files": {"results": [{"item": "/tls/plain.pem", "stat": {"exists": True}}]}}
+    item = TLS["nginx_sites"][0]
+
+    assert render("nginx", SITE, item=item, **{**TLS, **missing}) == render("nginx", SITE, **ITEM)
+
+
+def test_nginx_site_by_http3() -> None:
+    item = TLS["nginx_sites"][0]
+    site = render("nginx", SITE, item=item, nginx_http3=True, nginx_ipv6=False, **TLS, **NEW)
+    refuse = render("nginx", REFUSE, nginx_http3=True, nginx_ipv6=False, **TLS, **NEW)
+
+    assert "listen 443 quic;" in site
+    assert """add_header Alt-Svc 'h3=":443"; ma=86400' always;""" in site
+    assert "listen 443 quic reuseport default_server;" in refuse
+
+
+def test_nginx_main_with_tls() -> None:
+    old, new = (block(render("nginx", NGINX, **TLS, **about), "http") for about in (OLD, NEW))
+
+    assert "ssl_protocols TLSv1.2 TLSv1.3;" in old
+    assert "ssl_ecdh_curve X25519:prime256v1:secp384r1;" in old
+    assert "ssl_session_tickets off;" in old
+    assert "ssl_ecdh_curve X25519MLKEM768:X25519:prime256v1:secp384r1;" in new
+    assert "ssl_session_tickets off;" not in new
+    modern = block(render("nginx", NGINX, nginx_tls_profile="modern", **TLS, **NEW), "http")
+    assert "ssl_protocols TLSv1.3;" in modern
+    assert not [line for line in modern if line.startswith("ssl_ciphers")]
+    assert not [line for line in block(render("nginx", NGINX), "http") if line.startswith("ssl_")]
+
+
+@pytest.mark.parametrize(
+    ("uri", "hashed"),
+    [
+        ("/static/app.0123456789ab.css", True),
+        ("/static/app.0123456789ab.js.map", False),
+        ("/static/app.css", False),
+        ("/static/app.0123456789AB.css", False),
+        ("/static/0123456789ab/app.css", False),
+    ],
+)
+def test_names_that_change_with_their_content(uri: str, hashed: bool) -> None:
+    line = block(render("nginx", NGINX), "map $uri $hashed_cache_control")[0]
+
+    assert bool(re.search(line.split('"')[1].removeprefix("~"), uri)) is hashed
 
 
 def test_nginx_main_by_default() -> None:
@@ -481,7 +584,14 @@ def test_nginx_main_with_everything_set() -> None:
 
     assert "user web;" in text
     assert block(text, "events") == ["worker_connections 4096;"]
-    assert "client_max_body_size 1g;" in block(text, "http")
+    http = block(text, "http")
+    assert "client_max_body_size 1g;" in http
+    assert http[http.index("real_ip_header CF-Connecting-IP;") - 2 :][:2] == [
+        "set_real_ip_from 10.0.0.0/8;",
+        "set_real_ip_from 192.0.2.1;",
+    ]
+    assert block(text, "geo $realip_remote_addr $from_trusted_proxy") == ["default 0;", "10.0.0.0/8 1;", "192.0.2.1 1;"]
+    assert http[-3:-1] == ["proxy_buffers 16 8k;", "include /etc/nginx/conf.d/*.conf;"]
 
 
 @pytest.mark.parametrize(
@@ -490,6 +600,25 @@ def test_nginx_main_with_everything_set() -> None:
 )
 def test_unknown_hosts_are_refused(ipv6: bool, listen: list[str]) -> None:
     assert block(render("nginx", REFUSE, nginx_ipv6=ipv6), "server") == [*listen, "server_name _;", "return 444;"]
+
+
+def test_unknown_hosts_are_refused_with_tls() -> None:
+    secure = render("nginx", REFUSE, **TLS).rpartition("server {")[2]
+
+    assert block("server {" + secure, "server") == [
+        "listen 443 ssl default_server;",
+        "listen [::]:443 ssl default_server;",
+        "server_name _;",
+        "ssl_reject_handshake on;",
+    ]
+
+
+def test_the_sandbox_takes_settings() -> None:
+    template = "etc/systemd/system/nginx.service.d/sandbox.conf.j2"
+    service = unit(render("nginx", template, **FULL["nginx"]))["Service"]
+
+    assert service["ProtectHome"] == ["yes", "read-only"]
+    assert "CAP_SYS_ADMIN" not in service["CapabilityBoundingSet"][0]
 
 
 def test_every_role_has_its_required_variables_here() -> None:

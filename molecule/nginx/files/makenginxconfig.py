@@ -1,0 +1,12 @@
+"""Write the site's own configuration, as a management command of its own would."""
+
+from pathlib import Path
+
+Path("/srv/reef/own.conf").write_text("""server {
+    listen 80;
+    server_name own.test;
+    location / {
+        return 200 "generated";
+    }
+}
+""")

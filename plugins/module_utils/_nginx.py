@@ -92,16 +92,27 @@ class Nginx:
 
     def loaded(self) -> bool:
         """Whether the workers started after the last change of any file that nginx reads."""
-        started = [_started(pid) for pid, name in _processes() if name == "nginx: worker process"]
+        started = [_started(pid) for pid in self._workers()]
         return bool(started) and min(started) >= self._changed() - CLOCKS_DIFFER
 
-    def wait_until_loaded(self, timeout: float) -> bool:
+    def reload(self, timeout: float = 10) -> None:
+        """Hand over to new workers with what is on disk, and wait until they have: a reload itself returns earlier.
+
+        The old ones finish their requests, and close the connections that idle, the ones to applications too.
+        """
+        old = self._workers()
+        rc, _out, err = self.run(["nginx", "-s", "reload", "-c", os.path.join(self.directory, "nginx.conf")])
+        if rc != 0:
+            raise NginxError(f"nginx could not be reloaded: {_words(err)}")
         deadline = time.monotonic() + timeout
-        while not self.loaded():
+        while old & self._workers() or not self._workers():
             if time.monotonic() >= deadline:
-                return False
+                raise NginxError("nginx was reloaded, and goes on with its old configuration: see its error log")
             time.sleep(0.05)
-        return True
+
+    def _workers(self) -> set[int]:
+        """Those that take requests; one that shuts down has another title."""
+        return {pid for pid, name in _processes() if name == "nginx: worker process"}
 
     def _changed(self) -> float:
         """When what nginx reads last changed, in seconds since the epoch.

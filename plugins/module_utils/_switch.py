@@ -20,6 +20,9 @@ from ansible_collections.coralnet.server.plugins.module_utils._systemd import (
     systemctl,
 )
 
+LetGo = Callable[[], None]
+"""Makes the front close the idle connections that it keeps to an instance."""
+
 Probe = Callable[[str], str]
 """Asks the instance of that name; returns a complaint, or nothing when all is well."""
 
@@ -60,12 +63,15 @@ class Switcher:
     one exactly as new code is.
     """
 
-    def __init__(self, site: str, root: str, release: str, config_files: list[str], run: Run) -> None:
+    def __init__(
+        self, site: str, root: str, release: str, config_files: list[str], run: Run, let_go: LetGo = lambda: None
+    ) -> None:
         self._site = site
         self._root = root
         self._release = release
         self._config_files = config_files
         self._run = run
+        self._let_go = let_go
         self._good = GoodSet(directory(root), config_files)
 
     def plan(self) -> Plan:
@@ -92,6 +98,8 @@ class Switcher:
             self._start(plan)
             self._must(plan, "on its own socket", probe(plan.instance))
             self._switch(plan.release, plan.instance)
+            if plan.switch or plan.drain:
+                self._let_go()
             self._must(plan, "through the front", front(plan.instance))
         except Exception as exc:  # whatever it is, the site must not be left on what was not proven
             raise self._give_back(plan, exc) from exc
@@ -168,6 +176,9 @@ class Switcher:
             self._switch(plan.before_release, plan.before_instance)
         elif current(self._root):
             point(self._root, "")
+        if seen_by_visitors:
+            with contextlib.suppress(Exception):  # it may be the reason, and the last requests are answered anyway
+                self._let_go()
         restored = self._good.restore()
         if plan.release != plan.before_release:
             mark_refused(self._root, plan.release, True)

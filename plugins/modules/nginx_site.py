@@ -152,15 +152,6 @@ def wanted(state: str, before: list[str], sites: list[str]) -> list[str]:
     return sorted(set(before) | set(sites))
 
 
-def load(nginx: Nginx) -> None:
-    """Have nginx read what is on disk, and wait until it has: a reload itself returns before that."""
-    rc, _out, err = nginx.run(["nginx", "-s", "reload", "-c", os.path.join(nginx.directory, "nginx.conf")])
-    if rc != 0:
-        raise NginxError(f"nginx could not be reloaded: {err.strip()}")
-    if not nginx.wait_until_loaded(10):
-        raise NginxError("nginx was reloaded, and goes on with its old configuration: see its error log")
-
-
 def complaint(probe: dict[str, Any] | None) -> str:
     if not probe:
         return ""
@@ -176,7 +167,7 @@ def apply(module: AnsibleModule, nginx: Nginx, good: GoodSet, before: list[str],
     reload = runs and not nginx.loaded()
     try:
         if reload:
-            load(nginx)
+            nginx.reload()
         refused = complaint(module.params["probe"]) if runs else ""
         if refused:
             raise NginxError(f"with {', '.join(after) or 'no site'} enabled, {refused}")
@@ -184,7 +175,7 @@ def apply(module: AnsibleModule, nginx: Nginx, good: GoodSet, before: list[str],
         nginx.swap(before)
         restored = good.restore()
         if runs:
-            load(nginx)
+            nginx.reload()
         files = f" and {', '.join(restored)}" if restored else ""
         raise NginxError(f"{exc}. The sites{files} are as they were before") from exc
     good.save()

@@ -89,6 +89,12 @@ options:
       - Empty asks nobody but the instance itself.
     type: str
     default: ""
+  reload_nginx:
+    description:
+      - Whether to reload nginx between the switch and the last requests of the old instance.
+      - Needed where nginx keeps idle connections to the application (C(keepalive)), which belong to the old instance.
+    type: bool
+    default: false
   release_header:
     description:
       - A response header in which the instance says its name, so that no other can answer in its place.
@@ -121,6 +127,7 @@ EXAMPLES = r"""
     headers:
       X-Forwarded-Proto: https
     front: http://127.0.0.1
+    reload_nginx: true
     config_files:
       - /etc/gunicorn/coralnet.conf.py
       - /srv/www/coralnet/shared/secrets.json
@@ -154,6 +161,7 @@ from collections.abc import Callable
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.coralnet.server.plugins.module_utils._http import Check, run_checks
+from ansible_collections.coralnet.server.plugins.module_utils._nginx import Nginx
 from ansible_collections.coralnet.server.plugins.module_utils._release import current, prune
 from ansible_collections.coralnet.server.plugins.module_utils._switch import Plan, Switcher, SwitchError
 from ansible_collections.coralnet.server.plugins.module_utils._systemd import SystemdError
@@ -208,6 +216,7 @@ def main() -> None:
             "headers": {"type": "dict", "default": {}},
             "checks": {"type": "list", "elements": "dict", "options": check, "default": [{}]},
             "front": {"type": "str", "default": ""},
+            "reload_nginx": {"type": "bool", "default": False},
             "release_header": {"type": "str", "default": "X-Release"},
             "validate_certs": {"type": "bool", "default": True},
             "timeout": {"type": "int", "default": 30},
@@ -227,7 +236,13 @@ def main() -> None:
         module.fail_json(msg=f"{params['name']} has no current release yet: name the release to run")
     if not module.check_mode and not os.path.isdir(os.path.join(root, "releases", release)):
         module.fail_json(msg=f"{params['name']} has no release {release}: build it first")
-    switcher = Switcher(params["name"], root, release, params["config_files"], run)
+    nginx = Nginx("/etc/nginx", run)
+
+    def let_go() -> None:
+        if params["reload_nginx"] and nginx.masters():
+            nginx.reload()
+
+    switcher = Switcher(params["name"], root, release, params["config_files"], run, let_go)
     try:
         plan = switch(module, switcher)
         needed = {release, plan.before_release} - {""}

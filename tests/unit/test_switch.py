@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.coralnet.server.plugins.module_utils import _switch
+from ansible_collections.coralnet.server.plugins.module_utils._nginx import NginxError
 from ansible_collections.coralnet.server.plugins.module_utils._release import current
 from ansible_collections.coralnet.server.plugins.module_utils._switch import Plan, Switcher, SwitchError
 from fakes import Systemd, Unit
@@ -39,6 +40,7 @@ class Host:
     def __init__(self, path: Path) -> None:
         self.root = path
         self.systemd = Systemd()
+        self.let_go: Callable[[], None] = lambda: None
         self.config = path / "shared" / "secrets.json"
         self.config.parent.mkdir()
         self.configure("good", NOW - 3600)
@@ -51,7 +53,10 @@ class Host:
 
     def switcher(self, release: str) -> Switcher:
         files = [str(self.config), str(self.root / "no-such-file")]
-        return Switcher(SITE, str(self.root), release, files, self.systemd)
+        return Switcher(SITE, str(self.root), release, files, self.systemd, self._let_go)
+
+    def _let_go(self) -> None:
+        self.let_go()
 
     def plan(self, release: str) -> Plan:
         return self.switcher(release).plan()
@@ -275,6 +280,35 @@ def test_the_old_is_not_touched_before_the_new_has_answered_twice(running: Host)
         return ""
 
     running.deploy(TWO, untouched, untouched)
+
+
+def test_the_front_lets_go_of_the_old_before_that_drains(running: Host) -> None:
+    seen: list[tuple[tuple[str, str], tuple[str, bool, str, bool]]] = []
+    running.let_go = lambda: seen.append((running.served, running.state(ONE)))
+    running.deploy(TWO)
+    assert seen == [((TWO, TWO), RUNNING)]
+
+    running.deploy(TWO)
+    assert len(seen) == 1, "nothing was switched"
+
+
+def test_the_front_lets_go_of_one_that_it_refuses(running: Host) -> None:
+    seen: list[tuple[str, str]] = []
+    running.let_go = lambda: seen.append(running.served)
+    with pytest.raises(SwitchError):
+        running.deploy(TWO, well, refuse("no"))
+    assert seen == [(TWO, TWO), (ONE, ONE)]
+
+
+def test_a_front_that_cannot_let_go_is_a_refusal(running: Host) -> None:
+    def broken() -> None:
+        raise NginxError("nginx could not be reloaded: unknown directive")
+
+    running.let_go = broken
+    with pytest.raises(SwitchError, match=rf"unknown directive. The site goes on with {ONE}"):
+        running.deploy(TWO)
+    assert running.served == (ONE, ONE)
+    assert running.state(ONE) == RUNNING
 
 
 def test_new_configuration(running: Host) -> None:

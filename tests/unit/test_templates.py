@@ -215,6 +215,8 @@ def test_gunicorn_by_default(monkeypatch: pytest.MonkeyPatch) -> None:
         "workers": 7,
         "worker_class": settings["worker_class"],
         "threads": 4,
+        "keepalive": 75,
+        "worker_connections": 8,
         "timeout": 604800,
         "graceful_timeout": 604800,
         "worker_tmp_dir": "/run/reef/one",

@@ -451,8 +451,7 @@ def test_nginx_site_by_default() -> None:
     text = render("nginx", SITE, **ITEM)
 
     assert block(text, "upstream plain") == [
-        "server unix:/run/plain.sock max_fails=0;",
-        "server unix:/run/plain.sock max_fails=0;",
+        *["server unix:/run/plain.sock max_fails=0;"] * 3,
         "keepalive 4;",
     ]
     assert block(text, "server") == ["listen 80;", "listen [::]:80;", "server_name plain.example;", *HEADERS]

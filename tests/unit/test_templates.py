@@ -461,7 +461,7 @@ def test_nginx_site_by_default() -> None:
         "proxy_redirect off;",
         "proxy_hide_header X-Request-ID;",
         'proxy_set_header Connection "";',
-        "proxy_set_header Host $http_host;",
+        "proxy_set_header Host $visitor_host;",
         "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;",
         "proxy_set_header X-Forwarded-Proto $visitor_scheme;",
         "proxy_set_header X-Request-ID $request_id;",
@@ -548,7 +548,7 @@ def test_nginx_main_with_tls() -> None:
     assert "ssl_protocols TLSv1.2 TLSv1.3;" in old
     assert "ssl_ecdh_curve X25519:prime256v1:secp384r1;" in old
     assert "ssl_session_tickets off;" in old
-    assert "ssl_ecdh_curve X25519MLKEM768:X25519:prime256v1:secp384r1;" in new
+    assert "ssl_ecdh_curve ?X25519MLKEM768:X25519:prime256v1:secp384r1;" in new
     assert "ssl_session_tickets off;" not in new
     modern = block(render("nginx", NGINX, nginx_tls_profile="modern", **TLS, **NEW), "http")
     assert "ssl_protocols TLSv1.3;" in modern
@@ -620,6 +620,25 @@ def test_the_sandbox_takes_settings() -> None:
 
     assert service["ProtectHome"] == ["yes", "read-only"]
     assert "CAP_SYS_ADMIN" not in service["CapabilityBoundingSet"][0]
+
+
+@pytest.mark.parametrize("full", [False, True], ids=["defaults", "full"])
+@pytest.mark.parametrize("about", [OLD, NEW], ids=["old", "new"])
+def test_gixy_finds_nothing(tmp_path: Path, full: bool, about: dict[str, Any]) -> None:
+    settings = {**(FULL["nginx"] if full else {}), **TLS, **about, "nginx_http3": full and about is NEW}
+    sites = tmp_path / "sites-enabled"
+    sites.mkdir()
+    (sites / "refuse").write_text(render("nginx", REFUSE, **settings))
+    for item in [*TLS["nginx_sites"], *([FULL_ITEM["item"]] if full else [])]:
+        (sites / item["name"]).write_text(render("nginx", SITE, **settings, item=item))
+    main = tmp_path / "nginx.conf"
+    main.write_text(render("nginx", NGINX, **settings).replace("/etc/nginx/sites", f"{tmp_path}/sites"))
+
+    report = json.loads(subprocess.check_output([Path(sys.executable).with_name("gixy"), "--format", "json", main]))
+
+    assert report == []
+    sites.joinpath("bad").write_text("server { location /i { proxy_set_header X $uri; return 301 https://x$uri; } }")
+    assert subprocess.run([Path(sys.executable).with_name("gixy"), main], capture_output=True, check=False).returncode
 
 
 def test_every_role_has_its_required_variables_here() -> None:

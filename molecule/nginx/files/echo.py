@@ -1,4 +1,4 @@
-"""A WSGI application that tells what it was asked, after ?wait=SECONDS."""
+"""A WSGI application that tells what it was asked, after ?wait=SECONDS, with the header of ?frame=VALUE."""
 
 import json
 import time
@@ -7,9 +7,10 @@ from urllib.parse import parse_qs
 
 def application(environ, start_response):
     """Answer with the request's headers and the length of its body."""
-    wait = parse_qs(environ.get("QUERY_STRING", "")).get("wait", ["0"])[0]
-    time.sleep(float(wait))
+    query = parse_qs(environ.get("QUERY_STRING", ""))
+    time.sleep(float(query.get("wait", ["0"])[0]))
     asked = {name: value for name, value in environ.items() if name.startswith("HTTP_")}
     asked["length"] = len(environ["wsgi.input"].read())
-    start_response("200 OK", [("Content-Type", "application/json")])
+    frame = [("X-Frame-Options", value) for value in query.get("frame", [])]
+    start_response("200 OK", [("Content-Type", "application/json"), ("X-Release", "echo-1"), *frame])
     return [json.dumps(asked).encode()]

@@ -8,5 +8,10 @@ Path("/srv/reef/own.conf").write_text("""server {
     location / {
         return 200 "generated";
     }
+    location /echo {
+        proxy_pass http://shore;
+        proxy_set_header X-Forwarded-Proto $visitor_scheme;
+        add_header X-Request-ID $request_id;
+    }
 }
 """)

@@ -40,6 +40,17 @@ def test_static_files_come_from_nginx(visitor: Visitor) -> None:
     assert "X-Release" not in answer.headers, "the application served it"
 
 
+def test_static_files_are_compressed_once_and_kept_for_good(host: Any, visitor: Visitor) -> None:
+    style = re.search(r'href="(/static/admin/css/base[^"]+\.css)"', visitor.get("/admin/login/").text)
+    assert style
+    answer = visitor.get(style[1])
+    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert answer.text == visitor.get(style[1], headers={"Accept-Encoding": "identity"}).text
+    compressed = host.file(f"/srv/www/coralnet{style[1]}.gz")
+    assert int(answer.headers["Content-Length"]) == compressed.size, "it was compressed anew"
+
+
 def test_unknown_host_gets_no_answer(address: str) -> None:
     with pytest.raises(requests.ConnectionError):
         Visitor(address, "somebody-elses.test").get("/")
@@ -65,6 +76,17 @@ def test_an_upload_comes_back(member: Visitor, side: int) -> None:
     answer = member.get(original[1])
     assert answer.content == picture
     assert "X-Release" not in answer.headers, "the application served it"
+
+
+def test_static_files_are_compressed_once_and_kept_for_good(host: Any, visitor: Visitor) -> None:
+    style = re.search(r'href="(/static/admin/css/base[^"]+\.css)"', visitor.get("/admin/login/").text)
+    assert style
+    answer = visitor.get(style[1])
+    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
+    assert answer.headers["Content-Encoding"] == "gzip"
+    assert answer.text == visitor.get(style[1], headers={"Accept-Encoding": "identity"}).text
+    compressed = host.file(f"/srv/www/coralnet{style[1]}.gz")
+    assert int(answer.headers["Content-Length"]) == compressed.size, "it was compressed anew"
 
 
 def test_annotations_are_kept_and_exported(member: Visitor) -> None:

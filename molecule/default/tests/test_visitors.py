@@ -78,17 +78,6 @@ def test_an_upload_comes_back(member: Visitor, side: int) -> None:
     assert "X-Release" not in answer.headers, "the application served it"
 
 
-def test_static_files_are_compressed_once_and_kept_for_good(host: Any, visitor: Visitor) -> None:
-    style = re.search(r'href="(/static/admin/css/base[^"]+\.css)"', visitor.get("/admin/login/").text)
-    assert style
-    answer = visitor.get(style[1])
-    assert answer.headers["Cache-Control"] == "public, max-age=31536000, immutable"
-    assert answer.headers["Content-Encoding"] == "gzip"
-    assert answer.text == visitor.get(style[1], headers={"Accept-Encoding": "identity"}).text
-    compressed = host.file(f"/srv/www/coralnet{style[1]}.gz")
-    assert int(answer.headers["Content-Length"]) == compressed.size, "it was compressed anew"
-
-
 def test_annotations_are_kept_and_exported(member: Visitor) -> None:
     source = member.submit("/sources/new/", {"name": "Annotated"}).headers["Location"]
     member.submit(f"{source}labelset/", {"name": "Porites", "code": "POR"})

@@ -641,5 +641,117 @@ def test_gixy_finds_nothing(tmp_path: Path, full: bool, about: dict[str, Any]) -
     assert subprocess.run([Path(sys.executable).with_name("gixy"), main], capture_output=True, check=False).returncode
 
 
+# --- Postfix
+
+
+def settings(text: str) -> dict[str, str]:
+    """Read a main.cf; a name may be there only once."""
+    lines = [line.partition(" =") for line in text.splitlines() if line and not line.startswith("#")]
+    found = {name: value.strip() for name, _equals, value in lines}
+    assert len(found) == len(lines)
+    return found
+
+
+def table(text: str) -> list[str]:
+    return [line for line in text.splitlines() if not line.startswith("#")]
+
+
+def test_postfix_by_default() -> None:
+    main = settings(render("postfix", "etc/postfix/main.cf.j2"))
+
+    wanted = {
+        "myhostname": "www.reef.example",
+        "myorigin": "www.reef.example",
+        "inet_interfaces": "loopback-only",
+        "inet_protocols": "ipv4",
+        "mynetworks": "127.0.0.0/8, [::1]/128",
+        "smtpd_relay_restrictions": "permit_mynetworks, reject",
+        "relayhost": "",
+        # Debian 13 has none by itself, and sends in clear
+        "smtp_tls_security_level": "may",
+        "smtp_dns_support_level": "enabled",
+        "smtpd_tls_security_level": "none",
+        "smtpd_tls_chain_files": "",
+        "smtp_tls_chain_files": "",
+        "smtp_sasl_auth_enable": "no",
+        "smtp_sasl_password_maps": "",
+        # An error of the signer must not become one of the site's visitor
+        "milter_default_action": "accept",
+        "smtpd_milters": "unix:opendkim/opendkim.sock",
+        "non_smtpd_milters": "$smtpd_milters",
+    }
+    assert {name: main[name] for name in wanted} == wanted
+    assert table(render("postfix", "etc/postfix/virtual.j2")) == ["root ops@away.example", "postmaster root"]
+    assert table(render("postfix", "etc/postfix/tls_policy.j2")) == []
+
+
+def test_postfix_with_everything_set() -> None:
+    main = settings(render("postfix", "etc/postfix/main.cf.j2", **FULL["postfix"]))
+
+    chain = "/etc/ssl/reef.key, /etc/ssl/reef.pem"
+    wanted = {
+        "inet_interfaces": "10.0.0.2, 127.0.0.1",
+        "inet_protocols": "all",
+        "relayhost": "[relay.example]:587",
+        "smtp_tls_security_level": "encrypt",
+        # One destination wants DANE
+        "smtp_dns_support_level": "dnssec",
+        "smtpd_tls_security_level": "may",
+        "smtpd_tls_chain_files": chain,
+        "smtp_tls_chain_files": chain,
+        "smtp_sasl_auth_enable": "yes",
+        "smtp_sasl_password_maps": "texthash:/etc/postfix/relay_password",
+        "maximal_queue_lifetime": "12h",
+        "bounce_queue_lifetime": "12h",
+        # The site's own settings win
+        "smtpd_banner": "reef",
+        "header_size_limit": "4096",
+    }
+    assert {name: main[name] for name in wanted} == wanted
+    assert table(render("postfix", "etc/postfix/virtual.j2", **FULL["postfix"])) == [
+        "root ops@away.example",
+        "postmaster root",
+        "reef root, reef@away.example",
+        "cron root",
+    ]
+    # A password goes only to who proves to be the relay
+    assert table(render("postfix", "etc/postfix/tls_policy.j2", **FULL["postfix"])) == [
+        "[relay.example]:587 secure",
+        "away.example secure match=mx.away.example",
+        ".old.example dane",
+    ]
+
+
+def test_postfix_without_dkim() -> None:
+    main = settings(render("postfix", "etc/postfix/main.cf.j2", postfix_dkim=False))
+
+    assert main["smtpd_milters"] == ""
+    assert "opendkim" not in render(
+        "postfix", "etc/systemd/system/postfix.service.d/sandbox.conf.j2", postfix_dkim=False
+    )
+
+
+def test_the_first_selector_signs_for_every_domain() -> None:
+    lines = table(render("postfix", "etc/opendkim.conf.j2", **FULL["postfix"]))
+
+    assert (
+        "KeyTable csl:reef.example=reef.example:s2:/etc/dkimkeys/reef.example/s2.private,"
+        "survey.example=survey.example:s2:/etc/dkimkeys/survey.example/s2.private"
+    ) in lines
+    assert "SigningTable csl:reef.example=reef.example,survey.example=survey.example" in lines
+    assert "InternalHosts csl:127.0.0.0/8,2001:db8::/32,10.0.0.1" in lines
+
+
+def test_postfix_is_restarted_where_it_shall_listen_elsewhere() -> None:
+    """It does not do that at a reload, so the drop-in that it is restarted for has to change."""
+    template = "etc/systemd/system/postfix.service.d/sandbox.conf.j2"
+
+    texts = {
+        render("postfix", template, **values)
+        for values in ({}, {"postfix_ipv6": True}, {"postfix_interfaces": ["all"]})
+    }
+    assert len(texts) == 3
+
+
 def test_every_role_has_its_required_variables_here() -> None:
     assert set(NAMES) == set(REQUIRED) == set(FULL)

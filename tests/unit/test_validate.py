@@ -160,6 +160,75 @@ BAD = [
     nginx("socket", [{"name": "reef", "server_names": ["reef.example"]}]),
     nginx("server_name", site(server_name="reef.example")),
     bad("nginx", "nginx_worker_connections", nginx_worker_connections="many"),
+    # postfix
+    *(bad("postfix", name, without=(name,)) for name in ("postfix_hostname", "postfix_root_address")),
+    *(
+        bad("postfix", "postfix_hostname", postfix_hostname=name)
+        for name in ("", "localhost", "a b.example", "-a.example", "a..b", "Reef.example", "reef.example\n")
+    ),
+    *(
+        bad("postfix", "postfix_domains", postfix_domains=[name])
+        for name in ("", "*.reef.example", "a/../b.example", "a=b.example")
+    ),
+    *(
+        bad("postfix", "Set postfix_root_address", postfix_root_address=address)
+        for address in (
+            "",
+            "root",
+            "root@localhost",
+            "root@www.reef.example",
+            "a@b.example, c@d.example",
+            "a b@c.example",
+            "a@b.example\n",
+        )
+    ),
+    *(
+        bad("postfix", "postfix_aliases", postfix_aliases=aliases)
+        for aliases in (
+            {"reef": []},
+            {"reef": 1},
+            {"reef": "a b"},
+            {"reef": ["a,b"]},
+            {"re ef": "root"},
+            {"#": "root"},
+            {"reef": "a\nb c"},
+        )
+    ),
+    *(
+        bad("postfix", "postfix_networks", postfix_networks=networks)
+        for networks in ([], ["0.0.0.0/0"], ["[::]/0"], ["everybody"], ["hash:/etc/x"])
+    ),
+    bad("postfix", "postfix_interfaces", postfix_interfaces=[]),
+    bad("postfix", "postfix_certificate_key", postfix_certificate="/a.pem"),
+    bad("postfix", "postfix_certificate_key", postfix_certificate_key="/a.pem"),
+    bad("postfix", "postfix_client_certificate", postfix_client_certificate=True),
+    bad("postfix", "absolute paths", postfix_certificate="a.pem", postfix_certificate_key="/a.key"),
+    bad("postfix", "postfix_tls_level", postfix_tls_level="always"),
+    *(
+        bad("postfix", "postfix_tls_policy", postfix_tls_policy=policy)
+        for policy in ({"a.example": "always"}, {"a.example": "may\nb.example none"}, {"a b": "may"}, {"": "may"})
+    ),
+    *(
+        bad("postfix", "Set postfix_relay_host", **values)
+        for values in (
+            {"postfix_relay_username": "reef"},
+            {"postfix_relay_username": "reef", "postfix_relay_host": "a.example"},
+            {"postfix_relay_username": "re:ef", "postfix_relay_host": "a.example", "postfix_relay_password": "x"},
+            {"postfix_relay_username": "reef", "postfix_relay_host": "a.example", "postfix_relay_password": "x\ny"},
+            {"postfix_relay_host": "a b"},
+        )
+    ),
+    *(bad("postfix", "postfix_queue_lifetime", postfix_queue_lifetime=time) for time in ("", "3 days", "-1d", "1d\n")),
+    bad("postfix", "postfix_message_size", postfix_message_size=0),
+    bad("postfix", "postfix_message_rate", postfix_message_rate=-1),
+    bad("postfix", "postfix_settings", postfix_settings={"relay host": "x"}),
+    bad("postfix", "postfix_settings", postfix_settings={"relayhost": "x\ny = z"}),
+    *(
+        bad("postfix", "postfix_dkim_selectors", postfix_dkim_selectors=selectors)
+        for selectors in ([], ["S1"], ["a/b"], ["a.b"], [""])
+    ),
+    *(bad("postfix", "postfix_spf", postfix_spf=record) for record in ("", "v=spf2 a -all", 'v=spf1 "', "v=spf1 a\n")),
+    *(bad("postfix", "postfix_dmarc", postfix_dmarc=record) for record in ("", "p=none", "v=DMARC1; p=always")),
     # postgresql
     bad("postgresql", "set postgresql_login_host", postgresql_server=False),
     bad("postgresql", "Set postgresql_login_password", "db.example", postgresql_login_host="db.example"),
@@ -182,6 +251,11 @@ GOOD = [
     ("gunicorn", {"gunicorn_timeout": 0, "gunicorn_front": "https://127.0.0.1:8443/"}),
     ("gunicorn", {"gunicorn_workers": "3"}),
     ("nginx", {"nginx_sites": served("/")}),
+    ("postfix", {"postfix_relay_host": "[relay.example]:25", "postfix_domains": []}),
+    (
+        "postfix",
+        {"postfix_root_address": "ops+reef@reef.example", "postfix_aliases": {"reef@www.reef.example": "a@b.example"}},
+    ),
     ("postgresql", {"postgresql_server": False, "postgresql_login_host": "db", "postgresql_login_password": "x"}),
 ]
 

@@ -29,7 +29,8 @@ attributes:
   idempotent:
     description: When run twice in a row outside check mode, with the same arguments, the second run makes no change.
     support: full
-    details: As long as the release that the first run asked for has been built and made current meanwhile.
+    details: As long as the release that the first run asked for has been built and made current meanwhile, and not
+      with O(rebuild).
 options:
   root:
     description: The site's directory, which holds C(releases/) and C(current).
@@ -51,11 +52,16 @@ options:
     description: Whatever else a build depends on. Only a digest of it is kept.
     type: dict
     default: {}
+  rebuild:
+    description: Whether to build a new release even where a fitting one is there.
+    type: bool
+    default: false
   user:
     description: The account that owns the mirror and runs git.
     type: str
     required: true
 seealso:
+  - module: coralnet.server.release_venv
   - module: coralnet.server.release_switch
 """
 
@@ -139,6 +145,7 @@ def main() -> None:
             "repository": {"type": "str", "required": True},
             "version": {"type": "str", "required": True},
             "inputs": {"type": "dict", "default": {}},
+            "rebuild": {"type": "bool", "default": False},
             "user": {"type": "str", "required": True},
         },
         supports_check_mode=True,
@@ -155,6 +162,8 @@ def main() -> None:
     fitting = [release.name for release in releases if (release.commit, release.inputs) == (commit, inputs)]
     # The current release first: an older or newer twin of it is no reason to switch.
     wanted = running if running in fitting else (fitting or [""])[-1]
+    if module.params["rebuild"]:
+        wanted = ""
     build = not wanted
     running_commit = next((release.commit for release in releases if release.name == running), "")
 

@@ -154,6 +154,11 @@ pruned:
   type: list
   elements: str
   returned: success
+pruned_venvs:
+  description: Virtual environments that were removed from disk, because no release needs them any more.
+  type: list
+  elements: str
+  returned: success
 """
 
 import os
@@ -165,6 +170,7 @@ from ansible_collections.coralnet.server.plugins.module_utils._nginx import Ngin
 from ansible_collections.coralnet.server.plugins.module_utils._release import current, prune
 from ansible_collections.coralnet.server.plugins.module_utils._switch import Plan, Switcher, SwitchError
 from ansible_collections.coralnet.server.plugins.module_utils._systemd import SystemdError
+from ansible_collections.coralnet.server.plugins.module_utils._venv import prune_venvs
 
 
 def ask(module: AnsibleModule, where: str, instance: str, died: Callable[[], str] = lambda: "") -> str:
@@ -245,8 +251,9 @@ def main() -> None:
     switcher = Switcher(params["name"], root, release, params["config_files"], run, let_go)
     try:
         plan = switch(module, switcher)
-        needed = {release, plan.before_release} - {""}
-        pruned = [] if module.check_mode else prune(root, params["keep"], switcher.running() | needed)
+        needed = switcher.running() | {release, plan.before_release} - {""}
+        pruned = [] if module.check_mode else prune(root, params["keep"], needed)
+        pruned_venvs = [] if module.check_mode else prune_venvs(root, max(needed))
     except SwitchError as exc:
         message = f"{exc}\nThe end of its journal:\n{exc.journal}" if exc.journal else str(exc)
         module.fail_json(msg=message)
@@ -254,11 +261,12 @@ def main() -> None:
         module.fail_json(msg=str(exc))
 
     module.exit_json(
-        changed=plan.changed or bool(pruned),
+        changed=plan.changed or bool(pruned or pruned_venvs),
         instance=plan.instance,
         before=plan.before_instance,
         drained=plan.drain,
         pruned=pruned,
+        pruned_venvs=pruned_venvs,
         diff={"before": f"{plan.before_instance}\n", "after": f"{plan.instance}\n"},
     )
 

@@ -6,6 +6,7 @@ import json
 import os
 import pwd
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -16,7 +17,12 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
 from ansible_collections.coralnet.server.plugins.module_utils import _user
 from ansible_collections.coralnet.server.plugins.module_utils._switch import Switcher
-from ansible_collections.coralnet.server.plugins.modules import release_plan, release_restore, release_switch
+from ansible_collections.coralnet.server.plugins.modules import (
+    release_plan,
+    release_restore,
+    release_switch,
+    release_venv,
+)
 from fakes import Systemd
 from servers import Server, UnixServer
 
@@ -161,6 +167,17 @@ def test_plan_takes_the_newest_of_two_that_fit_where_none_is_current(run: Run, s
     assert run(release_plan, **site.arguments)["release"] == TWO
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_plan_that_is_to_rebuild(run: Run, site: Site, check: bool) -> None:
+    first = run(release_plan, **site.arguments)
+    site.build({**first, "release": ONE})
+
+    plan = run(release_plan, check=check, **site.arguments | {"rebuild": True})
+
+    assert (plan["changed"], plan["build"], plan["commit"]) == (True, True, first["commit"])
+    assert plan["release"] > ONE
+
+
 def test_plan_builds_again_what_was_not_finished(run: Run, site: Site) -> None:
     plan = run(release_plan, **site.arguments)
     (site.root / "releases" / plan["release"]).mkdir(parents=True)
@@ -225,6 +242,42 @@ def test_commands_run_as_the_user_in_that_users_home() -> None:
         "LC_ALL": "C",
         "GIT_TERMINAL_PROMPT": "0",
     }
+
+
+# --- release_venv
+
+
+def test_venv_is_built_once(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "venvs" / ONE).mkdir(parents=True)
+    (tmp_path / "requirements.txt").write_text("Django")
+    arguments = {
+        "root": str(tmp_path),
+        "release": ONE,
+        "source": str(tmp_path),
+        "requirements": ["requirements.txt"],
+        "python": sys.executable,
+    }
+
+    first = run(release_venv, **arguments)
+    assert (first["changed"], first["build"], first["name"]) == (False, True, ONE)
+    assert run(release_venv, **arguments | {"release": TWO})["name"] == TWO, "it was not finished"
+    (tmp_path / "venvs" / ONE / "venv.json").write_text(json.dumps({"fingerprint": first["fingerprint"]}))
+
+    again = run(release_venv, **arguments | {"release": TWO})
+    assert (again["changed"], again["build"], again["name"]) == (False, False, ONE)
+    fresh = run(release_venv, **arguments | {"release": TWO, "rebuild": True})
+    assert (fresh["build"], fresh["name"], fresh["fingerprint"]) == (True, TWO, first["fingerprint"])
+    other = run(release_venv, **arguments | {"release": TWO, "packages": ["gunicorn"]})
+    assert (other["build"], other["name"]) == (True, TWO)
+
+
+def test_venv_of_an_interpreter_that_cannot_make_one(run: Run, tmp_path: Path) -> None:
+    arguments = {"root": str(tmp_path), "release": ONE, "source": str(tmp_path), "python": "false"}
+
+    result = run(release_venv, **arguments)
+
+    assert result["failed"]
+    assert result["msg"].startswith("false cannot make virtual environments: ")
 
 
 # --- release_restore
@@ -353,10 +406,14 @@ def test_switch_prunes_what_is_not_needed(run: Run, handed: Handed) -> None:
     for release in (ONE, TWO):
         (handed.root / "releases" / release / "release.json").write_text('{"commit": "x", "inputs": "x"}')
 
+        (handed.root / "venvs" / release).mkdir(parents=True)
+        (handed.root / "releases" / release / "venv").symlink_to(f"../../venvs/{release}")
+
     done = run(release_switch, **handed.arguments | {"release": TWO, "keep": 1})
 
-    assert done["pruned"] == [ONE]
+    assert done["pruned"] == done["pruned_venvs"] == [ONE]
     assert not (handed.root / "releases" / ONE).exists()
+    assert [path.name for path in (handed.root / "venvs").iterdir()] == [TWO]
 
 
 def test_switch_takes_the_current_release_where_none_is_named(run: Run, handed: Handed) -> None:

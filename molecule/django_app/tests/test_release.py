@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import configparser
 import json
+import re
+import subprocess
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -29,8 +32,18 @@ def releases(host: Any) -> list[str]:
     return sorted(host.check_output(f"ls {ROOT}/releases").split())
 
 
-def in_release(host: Any, command: str) -> Any:
-    return host.run(f"{ROOT}/run --instance {releases(host)[-1]} {command}")
+@pytest.fixture
+def deploy(playbook: Callable[..., Any]) -> Callable[..., Any]:
+    """Run the playbook for another version, on a host that is set up."""
+    return partial(playbook, "--skip-tags", "host")
+
+
+def in_release(host: Any, command: str, number: int = -1) -> Any:
+    return host.run(f"{ROOT}/run --instance {releases(host)[number]} {command}")
+
+
+def venv(host: Any, number: int = -1) -> str:
+    return str(host.check_output(f"readlink {ROOT}/releases/{releases(host)[number]}/venv"))
 
 
 def test_the_site_is_ready_in_its_own_environment(host: Any) -> None:
@@ -79,6 +92,7 @@ def test_files_are_linked_into_the_source(host: Any) -> None:
         (f"{SHARED}/media", "reefer", "www-data", 0o2750),
         (f"{ROOT}/run", "root", "root", 0o755),
         (f"{ROOT}/releases", "builder", "builder", 0o755),
+        (f"{ROOT}/venvs", "builder", "reefer", 0o2755),
     ],
 )
 def test_owners(host: Any, path: str, owner: str, group: str, mode: int) -> None:
@@ -89,8 +103,8 @@ def test_owners(host: Any, path: str, owner: str, group: str, mode: int) -> None
 def test_code_belongs_to_the_deploy_account_and_others_cannot_read_it(host: Any) -> None:
     release = f"{ROOT}/releases/{releases(host)[-1]}"
     for tree in ("src", "venv"):
-        assert host.run(f"find {release}/{tree} -not -user builder -not -type l | grep .").stdout == ""
-        assert host.run(f"runuser -u reefer -- test -w {release}/{tree}").rc != 0
+        assert host.run(f"find {release}/{tree}/ -not -user builder -not -type l | grep .").stdout == ""
+        assert host.run(f"runuser -u reefer -- find {release}/{tree}/ -not -type l -writable").stdout == ""
         assert host.run(f"runuser -u nobody -- ls {release}/{tree}").rc != 0
         assert host.run(f"runuser -u reefer -- ls {release}/{tree}").rc == 0
 
@@ -100,25 +114,61 @@ def test_the_superuser_can_log_in(host: Any) -> None:
     assert in_release(host, f'python manage.py shell -c "{code.format(CANARY)}"').stdout.endswith("root\n")
 
 
-def test_another_version_is_built_beside(host: Any, playbook: Callable[..., Any]) -> None:
+def test_another_version_is_built_beside(host: Any, deploy: Callable[..., Any]) -> None:
     before = releases(host)
     head = host.check_output(f"git -c safe.directory='*' -C {ROOT}/repo.git rev-parse v2")
-    check = playbook("-e", "version=v2", "--check", "--diff")
+    check = deploy("-e", "version=v2", "--check", "--diff")
     assert head in check.stdout, "check mode names the commit that it would build"
     assert changed(check) == 1
     assert releases(host) == before, "check mode builds nothing"
-    assert changed(playbook("-e", "version=v2")) > 1
+    assert changed(deploy("-e", "version=v2")) > 1
     after = releases(host)
     assert after[:-1] == before
+    assert venv(host) != venv(host, 0), "its requirements are others"
     assert in_release(host, "python -c 'import humanize'").rc == 0
-    assert changed(playbook("-e", "version=v2")) == 0, "it waits to be switched to, and is not built again"
+    assert in_release(host, "python -c 'import humanize'", 0).rc != 0, "the older release has what it had"
+    assert in_release(host, "python manage.py check", 0).rc == 0
+    assert changed(deploy("-e", "version=v2")) == 0, "it waits to be switched to, and is not built again"
 
 
-def test_a_build_that_died_is_no_release(host: Any, playbook: Callable[..., Any]) -> None:
-    newest = releases(host)[-1]
+def test_a_build_that_died_is_no_release(host: Any, deploy: Callable[..., Any]) -> None:
+    newest, packages = releases(host)[-1], venv(host)
     host.run_expect([0], f"rm {ROOT}/releases/{newest}/release.json")
-    assert changed(playbook("-e", "version=v2")) > 1
+    result = deploy("-e", "version=v2")
+    assert changed(result) > 1
     assert releases(host)[-1] > newest
+    assert venv(host) == packages, "the requirements are the same, so nothing is installed"
+    assert re.search(r"Install the requirements\] \*+\nskipping", result.stdout)
+
+
+KILLER = """
+import contextlib, os, pwd, sys, time
+deadline, venvs = time.monotonic() + 300, "/opt/reef/venvs"
+while not any(os.path.exists(f"{venvs}/{name}/bin/python") for name in set(os.listdir(venvs)) - set(sys.argv[1:])):
+    if time.monotonic() > deadline:
+        sys.exit("nothing is installed")
+    time.sleep(0.02)
+for process in filter(str.isdigit, os.listdir("/proc")):
+    with contextlib.suppress(OSError):
+        if os.stat(f"/proc/{process}").st_uid == pwd.getpwnam("builder").pw_uid:
+            os.kill(int(process), 9)
+"""
+
+
+def test_fresh_packages_on_request_also_after_a_run_that_was_killed(host: Any, deploy: Callable[..., Any]) -> None:
+    fresh = ("-e", "version=v2", "-e", "django_app_upgrade_packages=true")
+    before, packages = host.check_output(f"ls {ROOT}/venvs").split(), venv(host)
+    with subprocess.Popen(["docker", "exec", host.backend.name, "python3", "-c", KILLER, *before]) as killer:
+        assert deploy(*fresh).returncode != 0
+        assert killer.wait(timeout=60) == 0, "it was not killed while it installed"
+    [half] = set(host.check_output(f"ls {ROOT}/venvs").split()) - set(before)
+    assert not host.file(f"{ROOT}/venvs/{half}/venv.json").exists
+
+    result = deploy(*fresh)
+    assert changed(result) > 1
+    assert venv(host) not in (packages, f"../../venvs/{half}")
+    assert in_release(host, "python manage.py check").rc == 0
+    assert in_release(host, "python manage.py check", 0).rc == 0
 
 
 @pytest.mark.parametrize(
@@ -129,8 +179,8 @@ def test_a_build_that_died_is_no_release(host: Any, playbook: Callable[..., Any]
         ("no-such-version", "has no branch or tag"),
     ],
 )
-def test_what_fails_says_why(playbook: Callable[..., Any], version: str, message: str) -> None:
-    result = playbook("-e", f"version={version}")
+def test_what_fails_says_why(deploy: Callable[..., Any], version: str, message: str) -> None:
+    result = deploy("-e", f"version={version}")
     assert result.returncode != 0
     assert message in result.stdout
     assert CANARY not in result.stdout

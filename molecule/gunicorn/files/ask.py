@@ -1,6 +1,7 @@
 """Ask an application on a unix socket: ask.py SOCKET PATH [FIELDS as JSON], printing what came back as JSON.
 
-With fields, the page's form is opened first and then sent. Runs on the lab's hosts, so Python alone.
+With fields, the page's form is opened first and then sent; its last byte when the standard input ends. Runs on the
+lab's hosts, so Python alone.
 """
 
 import http.client
@@ -21,9 +22,15 @@ class Connection(http.client.HTTPConnection):
         self.sock.connect(where)
 
 
-def ask(method, headers, body=None):
+def ask(method, headers, body=b""):
     connection = Connection("reef.test")
-    connection.request(method, path, body, {"Host": "reef.test", "X-Forwarded-Proto": "https", **headers})
+    connection.putrequest(method, path, skip_host=True)
+    for name, value in {"Host": "reef.test", "X-Forwarded-Proto": "https", **headers}.items():
+        connection.putheader(name, value)
+    connection.endheaders(body[:-1])
+    if body:
+        sys.stdin.read()
+        connection.send(body[-1:])
     answer = connection.getresponse()
     return answer, answer.read().decode("utf-8", "replace")
 
@@ -34,7 +41,8 @@ answer, page = ask("GET", {})
 if fields:
     token = re.search(r'name="csrfmiddlewaretoken" value="(\w+)"', page)[1]
     form = {"Cookie": answer.getheader("Set-Cookie").split(";")[0], "Referer": f"https://reef.test{path}"}
-    form["Content-Type"] = "application/x-www-form-urlencoded"
-    answer, page = ask("POST", form, urlencode({**fields, "csrfmiddlewaretoken": token}))
+    body = urlencode({**fields, "csrfmiddlewaretoken": token}).encode()
+    form |= {"Content-Type": "application/x-www-form-urlencoded", "Content-Length": str(len(body))}
+    answer, page = ask("POST", form, body)
 headers = {name.lower(): value for name, value in answer.getheaders()}
 print(json.dumps({"status": answer.status, "headers": headers, "page": page, "seconds": time.time() - start}))

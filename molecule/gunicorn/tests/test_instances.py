@@ -7,6 +7,7 @@ import shlex
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,12 @@ from shared.visitor import changed
 
 ROOT = "/srv/www/reef"
 ASK = Path(__file__).parents[1] / "files" / "ask.py"
+
+
+@pytest.fixture
+def deploy(playbook: Callable[..., Any]) -> Callable[..., Any]:
+    """Run the playbook for another version or setting, on a host that is set up."""
+    return partial(playbook, "--skip-tags", "host")
 
 
 @pytest.fixture
@@ -74,9 +81,13 @@ def attempt(host: Any) -> Iterator[Callable[[str], bool]]:
     folder = "/etc/systemd/system/reef@attempt.service.d"
     host.run_expect([0], f"mkdir -p {folder} && printf %s {shlex.quote(ATTEMPT)} > {folder}/attempt.conf")
 
+    host.run_expect([0], "systemctl daemon-reload")
+
     def attempt(command: str) -> bool:
-        host.run_expect([0], f"echo {shlex.quote(command)} > /usr/local/lib/attempt && systemctl daemon-reload")
-        return bool(host.run("systemctl start reef@attempt.service").rc == 0)
+        script = (
+            f"echo {shlex.quote(command)} > /usr/local/lib/attempt || exit 99; systemctl start reef@attempt.service"
+        )
+        return bool(host.run_expect([0, 1], script).rc == 0)
 
     yield attempt
     host.run("systemctl stop reef@attempt.socket; systemctl reset-failed 'reef@attempt.*'")
@@ -125,13 +136,13 @@ def test_the_site_can_send_mail(host: Any, ask: Callable[..., dict[str, Any]]) -
     ],
 )
 def test_a_broken_release_gets_no_visitors(
-    host: Any, ask: Callable[..., dict[str, Any]], playbook: Callable[..., Any], version: str, reason: str
+    host: Any, ask: Callable[..., dict[str, Any]], deploy: Callable[..., Any], version: str, reason: str
 ) -> None:
     before = instance(host)
     secrets, static = (
         host.file(f"{ROOT}/{name}").content for name in ("shared/secrets.json", "static/staticfiles.json")
     )
-    result = playbook("-e", f"version={version}")
+    result = deploy("-e", f"version={version}")
     assert result.returncode != 0
     assert reason in result.stdout
     assert f"The site goes on with {before}" in result.stdout
@@ -143,16 +154,16 @@ def test_a_broken_release_gets_no_visitors(
     assert ask("/")["status"] == 200
 
 
-def test_after_refusals_there_is_nothing_to_do(playbook: Callable[..., Any]) -> None:
-    assert changed(playbook()) == 0
+def test_after_refusals_there_is_nothing_to_do(deploy: Callable[..., Any]) -> None:
+    assert changed(deploy()) == 0
 
 
 def test_a_broken_setting_is_put_back(
-    host: Any, ask: Callable[..., dict[str, Any]], playbook: Callable[..., Any]
+    host: Any, ask: Callable[..., dict[str, Any]], deploy: Callable[..., Any]
 ) -> None:
     before = instance(host)
     for _run in range(2):  # it is refused again, not forgotten
-        result = playbook("-e", '{"allowed_hosts": ["elsewhere.test"]}')
+        result = deploy("-e", '{"allowed_hosts": ["elsewhere.test"]}')
         assert result.returncode != 0
         said = " ".join(result.stdout.split())
         assert "status 400 instead of 200 (is the host name in the site" in said
@@ -162,21 +173,25 @@ def test_a_broken_setting_is_put_back(
 
 
 def test_requests_end_where_they_began(
-    host: Any, ask: Callable[..., dict[str, Any]], playbook: Callable[..., Any]
+    host: Any, ask: Callable[..., dict[str, Any]], deploy: Callable[..., Any]
 ) -> None:
     """A release is left while somebody waits for its answer; the way back is a version like any other."""
-    assert changed(playbook("-e", "version=slow")) > 1
+    assert changed(deploy("-e", "version=slow")) > 1
     old = instance(host)
-    wait = ["python3", "/root/ask.py", f"{ROOT}/current/app.sock", "/slow/?seconds=60"]
-    with subprocess.Popen(["docker", "exec", host.backend.name, *wait], stdout=subprocess.PIPE, text=True) as slow:
-        time.sleep(1)
-        assert changed(playbook()) >= 1
+    fields = json.dumps({"username": "nobody", "password": "wrong"})
+    upload = ["python3", "/root/ask.py", f"{ROOT}/current/app.sock", "/accounts/login/", fields]
+    with subprocess.Popen(
+        ["docker", "exec", "--interactive", host.backend.name, *upload],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+    ) as slow:  # fmt: skip
+        host.run_expect([0], f"timeout 30 sh -c 'until ss --no-header --unix | grep {old}.sock; do sleep 0.1; done'")
+        assert changed(deploy()) >= 1
         answer = ask("/")
         assert answer["headers"]["x-release"] == instance(host) != old
         assert answer["headers"]["x-site-version"] == "v1"
-        assert changed(playbook()) == 0, "an instance that finishes its requests is left alone"
+        assert changed(deploy()) == 0, "an instance that finishes its requests is left alone"
         assert slow.poll() is None, "the request ended too early to prove anything"
-        answer = json.loads(slow.communicate(timeout=90)[0])
+        answer = json.loads(slow.communicate(timeout=90)[0])  # which closes its standard input
     assert answer["status"] == 200
     assert answer["headers"]["x-release"] == old
     deadline = time.monotonic() + 10
@@ -190,3 +205,6 @@ def test_what_was_refused_is_removed(host: Any) -> None:
     kept = host.check_output(f"ls {ROOT}/releases").split()
     assert len(kept) == 2, "v1 and slow; a release that was refused goes with the next success"
     assert instance(host).partition(".")[0] in kept
+    venvs = host.check_output(f"ls {ROOT}/venvs").split()
+    assert len(venvs) == 1, "all versions have the same requirements"
+    assert set(host.check_output(f"readlink {ROOT}/releases/*/venv").split()) == {f"../../venvs/{venvs[0]}"}

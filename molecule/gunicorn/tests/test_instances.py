@@ -142,7 +142,7 @@ def test_a_broken_release_gets_no_visitors(
     secrets, static = (
         host.file(f"{ROOT}/{name}").content for name in ("shared/secrets.json", "static/staticfiles.json")
     )
-    result = deploy("-e", f"version={version}")
+    result = deploy("-e", f"version={version}", "-e", "patience=6")
     assert result.returncode != 0
     assert reason in result.stdout
     assert f"The site goes on with {before}" in result.stdout
@@ -163,7 +163,7 @@ def test_a_broken_setting_is_put_back(
 ) -> None:
     before = instance(host)
     for _run in range(2):  # it is refused again, not forgotten
-        result = deploy("-e", '{"allowed_hosts": ["elsewhere.test"]}')
+        result = deploy("-e", '{"allowed_hosts": ["elsewhere.test"], "patience": 6}')
         assert result.returncode != 0
         said = " ".join(result.stdout.split())
         assert "status 400 instead of 200 (is the host name in the site" in said

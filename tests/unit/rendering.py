@@ -88,6 +88,7 @@ FULL: dict[str, dict[str, Any]] = {
                         "path": "/data/sites/reef/static/",
                         "hashed": True,
                         "precompressed": True,
+                        "log": False,
                     },
                     {
                         "location": "/media/",

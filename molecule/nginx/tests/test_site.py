@@ -43,7 +43,10 @@ def curl(host: Any) -> Curl:
 
 
 def log_of(host: Any, request_id: str) -> str:
-    return str(host.check_output(f"grep -h {request_id} /var/log/nginx/access.log"))
+    """Give the line of a request, which nginx writes a second later."""
+    log = "/var/log/nginx/access.log"
+    command = f"timeout 20 sh -c 'until grep -h {request_id} {log}; do sleep 0.2; done'"
+    return str(host.run_expect([0], command).stdout)
 
 
 def handshake(address: str, name: str, **versions: ssl.TLSVersion) -> str:
@@ -124,6 +127,11 @@ def test_a_request_can_be_followed(host: Any, curl: Curl) -> None:
     assert f" shore.test {request_id} echo-1 " in log_of(host, request_id)
 
 
+def test_requests_for_static_files_are_not_logged(curl: Curl) -> None:
+    assert "x-request-id" not in curl("https://shore.test/static/reef.txt").headers
+    assert "x-request-id" in curl("https://shore.test/media/reef.txt").headers
+
+
 def test_names_with_a_hash_are_kept_for_good(curl: Curl) -> None:
     hashed = curl("https://shore.test/static/reef.0123456789ab.txt").headers
     assert hashed["cache-control"] == ["public, max-age=31536000, immutable"]
@@ -193,10 +201,10 @@ def test_the_service_is_sandboxed(host: Any) -> None:
 
 def test_logs_are_rotated(host: Any, curl: Curl) -> None:
     before = curl("https://shore.test/").headers["x-request-id"][0]
+    assert log_of(host, before)
     host.run_expect([0], "logrotate --force /etc/logrotate.d/nginx")
     assert before in host.check_output("cat /var/log/nginx/access.log.1")
-    deadline = "timeout 10 sh -c"
     after = curl("https://shore.test/").headers["x-request-id"][0]
-    host.run_expect([0], f"{deadline} 'until grep -q {after} /var/log/nginx/access.log; do sleep 0.1; done'")
+    assert log_of(host, after)
     log = host.file("/var/log/nginx/access.log")
     assert (log.user, log.group, log.mode) == ("www-data", "adm", 0o640)

@@ -74,6 +74,7 @@ FULL: dict[str, dict[str, Any]] = {
         "nginx_http_snippets": ["proxy_buffers 16 8k;"],
         "nginx_service": {"ProtectHome": "read-only"},
         "nginx_log_days": 90,
+        "nginx_curtain_cookies": {"reef": CANARY * 2},
         "nginx_sites": [
             {
                 "name": "reef",
@@ -98,6 +99,18 @@ FULL: dict[str, dict[str, Any]] = {
                     },
                     {"location": "/cdn/", "url": "https://cdn.example/reef/"},
                 ],
+                "curtain": {
+                    "title": "Coral & <Reef>",
+                    "language": "nl",
+                    "message": 'We "move" <b>',
+                    "color": "#123456",
+                    "dark_color": "hsl(190, 60%, 70%)",
+                    "logo": "<svg></svg>",
+                    "retry_after": 60,
+                    "let_through": ["/health/", "/version.txt"],
+                    "json": ["/data/"],
+                    "operators": ["192.0.2.0/24", "2001:db8::1"],
+                },
                 "snippets": ["location = /robots.txt {\n    return 204;\n}\n"],
             },
             {"name": "plain", "server_names": ["plain.example"], "socket": "/run/plain.sock"},

@@ -9,19 +9,22 @@ import pwd
 import re
 import subprocess
 import sys
+from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.errors import AnsibleError
 from gunicorn.config import Config
-from rendering import CANARY, FULL, NAMES, REQUIRED, render, templates
+from rendering import CANARY, FULL, NAMES, REQUIRED, ROLES, load, render, templates
 
 SERVICE, SOCKET = "etc/systemd/system/site@.service.j2", "etc/systemd/system/site@.socket.j2"
 GUNICORN, RUN = "etc/gunicorn/site.conf.py.j2", "run.j2"
 NGINX, SITE, REFUSE = (
     f"etc/nginx/{name}.j2" for name in ("nginx.conf", "sites-available/site", "sites-available/refuse")
 )
+CURTAIN_HTTP, CURTAIN_SERVER, COOKIE = (f"etc/nginx/curtain/{name}.conf.j2" for name in ("http", "server", "cookie"))
+PAGE, DOWN = (f"var/lib/nginx-curtain/{name}.j2" for name in ("page.html", "down.json"))
 # nginx's loop hands each site to its template
 ITEM = {"item": FULL["nginx"]["nginx_sites"][1]}
 FULL_ITEM = {"item": FULL["nginx"]["nginx_sites"][0]}
@@ -29,7 +32,18 @@ FULL_ITEM = {"item": FULL["nginx"]["nginx_sites"][0]}
 
 def variables(role: str, template: str, *, full: bool) -> dict[str, Any]:
     item = (FULL_ITEM if full else ITEM) if template == SITE else {}
+    if template in (CURTAIN_HTTP, CURTAIN_SERVER, PAGE, DOWN):
+        item = curtain(FULL_ITEM["item"] if full else {**ITEM["item"], "curtain": {}})
+    if template == COOKIE:
+        item = {"item": "reef", **FULL[role]}
     return {**(FULL[role] if full else {}), **item}
+
+
+def curtain(site: dict[str, Any], reason: str = "drawn") -> dict[str, Any]:
+    """Give what the role's loop gives to the templates of the curtain."""
+    defaults = load(ROLES / "nginx" / "vars" / "main.yml")["__nginx_curtain"]
+    page = {**defaults, "title": site["server_names"][0], **site["curtain"], "for": reason}
+    return {"__nginx_site": site, "__nginx_page": page}
 
 
 @pytest.mark.parametrize("full", [False, True], ids=["defaults", "full"])
@@ -37,14 +51,15 @@ def variables(role: str, template: str, *, full: bool) -> dict[str, Any]:
 def test_every_template(role: str, template: str, full: bool) -> None:
     text = render(role, template, **variables(role, template, full=full))
 
-    first = next(line for line in text.splitlines() if not line.startswith("#!"))
-    assert re.match(r"#\s*$", first), "it begins with who manages it, in a comment"
-    assert "managed" in text.partition("\n\n")[0].lower()
+    if template not in (PAGE, DOWN):  # visitors get these
+        first = next(line for line in text.splitlines() if not line.startswith("#!"))
+        assert re.match(r"#\s*$", first), "it begins with who manages it, in a comment"
+        assert "managed" in text.partition("\n\n")[0].lower()
     assert text.endswith("\n")
     assert not text.endswith("\n\n")
     assert not re.search(r"\{\{|\}\}|\{%|%\}|\bNone\b|\bTrue\b|\bFalse\b|Undefined", without_code(text, template))
     assert not re.search(r"[ \t]$", text, re.MULTILINE)
-    assert CANARY not in text
+    assert CANARY not in text or template == COOKIE
 
 
 def without_code(text: str, template: str) -> str:
@@ -416,7 +431,7 @@ def block(text: str, header: str) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("template", [NGINX, SITE, REFUSE])
+@pytest.mark.parametrize("template", [NGINX, SITE, REFUSE, CURTAIN_HTTP, CURTAIN_SERVER, COOKIE])
 @pytest.mark.parametrize("full", [False, True], ids=["defaults", "full"])
 def test_nginx_is_well_formed(template: str, full: bool) -> None:
     text = render("nginx", template, **variables("nginx", template, full=full))
@@ -482,7 +497,9 @@ def test_nginx_site_with_everything_set() -> None:
         "client_max_body_size 2g;",
         "add_header X-Request-ID $request_id always;",
         "add_header Permissions-Policy $default_permissions_policy always;",
+        "include /etc/nginx/curtain/reef.server.conf;",
     ]
+    assert "include /etc/nginx/curtain/reef.http.conf;" in text.splitlines()
     assert block(text, "location /static/") == [
         "alias /data/sites/reef/static/;",
         "gzip on;",
@@ -617,6 +634,165 @@ def test_unknown_hosts_are_refused_with_tls() -> None:
         "server_name _;",
         "ssl_reject_handshake on;",
     ]
+
+
+# --- the curtain
+
+
+def judged(text: str, variable: str, value: str) -> str:
+    """Look a value up in a map as nginx does: the first regular expression that matches."""
+    lines = [line for line in block(text, variable) if line != "volatile;"]
+    default = next(line.split()[1] for line in lines if line.startswith("default "))
+    for line in lines:
+        quoted = re.fullmatch(r'"(~\*?)(.*)" (\S+);', line)
+        if quoted and re.search(quoted[2], value, re.IGNORECASE if quoted[1] == "~*" else 0):
+            return quoted[3]
+    return default.rstrip(";")
+
+
+@pytest.mark.parametrize(
+    ("request_", "drawn"),
+    [
+        ("0 0 /", True),
+        ("0 0 /data/", True),
+        ("1 0 /", False),
+        ("0 1 /", False),
+        ("0 0 /health/", False),
+        ("0 0 /health/database", False),
+        ("0 0 /health", True),
+        ("0 0 /version.txt", False),
+        ("0 0 /versionXtxt", True),
+        ("0 0 /version.txt/x", True),
+        ("0 0 /x/health/", True),
+        ("0 0 /x\n0 1 /", True),
+        ("0 0 /.well-known/acme-challenge/token", False),
+        ("0 0 /.well-known/security.txt", True),
+        ("0 0 /.curtain/drawn.html", False),
+    ],
+)
+def test_whom_the_curtain_stops(request_: str, drawn: bool) -> None:
+    text = render("nginx", CURTAIN_HTTP, **variables("nginx", CURTAIN_HTTP, full=True))
+    file = judged(text, 'map "$reef_by_address $reef_by_cookie $uri" $reef_curtain', request_)
+
+    assert file == ("/var/lib/nginx-curtain/reef/drawn" if drawn else "/dev/null")
+
+
+@pytest.mark.parametrize(
+    ("request_", "kind"),
+    [
+        ("/  */*", "html"),
+        ("/  text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", "html"),
+        ("/  application/json", "json"),
+        ("/  application/json, text/plain, */*", "json"),
+        ("/  application/vnd.api+json", "json"),
+        ("/  application/problem+JSON", "json"),
+        ("/  text/html, application/json;q=0.5", "html"),
+        ("/ XMLHttpRequest */*", "json"),
+        ("/ xmlhttprequest text/html", "json"),
+        ("/ other */*", "html"),
+        ("/data/1?x=y  text/html", "json"),
+        ("/datax  text/html", "html"),
+        ("/x/data/  text/html", "html"),
+        ("/  ", "html"),
+    ],
+)
+def test_who_gets_json(request_: str, kind: str) -> None:
+    text = render("nginx", CURTAIN_HTTP, **variables("nginx", CURTAIN_HTTP, full=True))
+
+    header = 'map "$request_uri $http_x_requested_with $http_accept" $reef_curtain_format'
+    assert judged(text, header, request_) == kind
+
+
+def test_operators() -> None:
+    text = render("nginx", CURTAIN_HTTP, **variables("nginx", CURTAIN_HTTP, full=True))
+    plain = render("nginx", CURTAIN_HTTP, **variables("nginx", CURTAIN_HTTP, full=False))
+
+    assert block(text, "geo $reef_by_address") == ["default 0;", "192.0.2.0/24 1;", "2001:db8::1 1;"]
+    assert block(plain, "geo $plain_by_address") == ["default 0;", "127.0.0.1 1;", "::1 1;"]
+    assert "cookie" not in plain
+    assert block(plain, 'map "$plain_by_address 0 $uri" $plain_curtain')[1] == (
+        "default /var/lib/nginx-curtain/plain/drawn;"
+    )
+
+
+def test_an_operators_cookie() -> None:
+    cookie = render("nginx", COOKIE, **variables("nginx", COOKIE, full=True))
+    header = "map $cookie_curtain $reef_by_cookie"
+
+    assert judged(cookie, header, CANARY * 2) == "1"
+    # nginx ignores case in what is no regular expression
+    assert judged(cookie, header, CANARY.upper() * 2) == "0"
+    assert judged(cookie, header, f"{CANARY * 2}x") == "0"
+    assert judged(cookie, header, "") == "0"
+
+
+def test_the_curtain_has_the_sites_headers() -> None:
+    site = {**TLS["nginx_sites"][0], "curtain": {}}
+    headers = {"X-Frame-Options": "DENY", "content-security-policy": "default-src 'self'"}
+    text = render("nginx", CURTAIN_SERVER, nginx_security_headers=headers, **TLS, **curtain(site))
+    added = [line for line in block(text, "location ^~ /.curtain/") if line.startswith("add_header")]
+
+    assert 'add_header X-Frame-Options "DENY" always;' in added
+    assert "add_header Strict-Transport-Security max-age=86400 always;" in added
+    # Two policies would both be in force, and the site's knows nothing of the page's script
+    assert [line for line in added if "security-policy" in line.lower()] == [
+        line for line in added if line.startswith("add_header Content-Security-Policy \"default-src 'none';")
+    ]
+
+
+@pytest.mark.parametrize("reason", ["drawn", "down"])
+@pytest.mark.parametrize("full", [False, True], ids=["defaults", "full"])
+def test_the_page_is_whole(reason: str, full: bool) -> None:
+    site = FULL_ITEM["item"] if full else {**ITEM["item"], "curtain": {}}
+    text = render("nginx", PAGE, **curtain(site, reason))
+
+    class Page(HTMLParser):
+        def __init__(self) -> None:
+            super().__init__()
+            self.open: list[str] = []
+            self.addresses: list[str] = []
+
+        def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+            if tag not in ("meta", "link"):
+                self.open.append(tag)
+            self.addresses += [str(value) for name, value in attrs if name in ("src", "href")]
+
+        def handle_endtag(self, tag: str) -> None:
+            assert self.open.pop() == tag
+
+    page = Page()
+    page.feed(text)
+    page.close()
+    assert page.open == []
+    assert page.addresses == ["data:,"], "it needs nothing from a site that is not there"
+    assert "url(" not in text
+    assert text.count("<!--message-->") == 1
+    assert ("@until@" in text) is (reason == "drawn")
+    assert "<Reef>" not in text
+    assert ("Coral &amp; &lt;Reef&gt;" in text) is full
+    assert ("<svg></svg>" in text) is full
+
+
+def test_the_page_of_a_site_that_is_down_has_other_words() -> None:
+    drawn, down = (
+        render("nginx", PAGE, **curtain({**ITEM["item"], "curtain": {}}, reason)) for reason in ("drawn", "down")
+    )
+
+    assert "<h1>Under maintenance</h1>" in drawn
+    assert "<h1>Not available for a moment</h1>" in down
+    assert json.loads(render("nginx", DOWN, **curtain({**ITEM["item"], "curtain": {}}))) == {
+        "status": 503,
+        "detail": "The site does not answer at the moment. Please stay, it will be back soon.",
+        "until": None,
+    }
+
+
+def test_the_options_of_a_curtain_have_the_documented_defaults() -> None:
+    spec = load(ROLES / "nginx" / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
+    options = spec["nginx_sites"]["options"]["curtain"]["options"]
+    documented = {name: option["default"] for name, option in options.items() if "default" in option}
+
+    assert documented == load(ROLES / "nginx" / "vars" / "main.yml")["__nginx_curtain"]
 
 
 def test_the_sandbox_takes_settings() -> None:

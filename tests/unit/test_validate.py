@@ -160,6 +160,26 @@ BAD = [
     nginx("socket", [{"name": "reef", "server_names": ["reef.example"]}]),
     nginx("server_name", site(server_name="reef.example")),
     bad("nginx", "nginx_worker_connections", nginx_worker_connections="many"),
+    *(
+        nginx("site's curtain", site(curtain=curtain))
+        for curtain in (
+            {"operators": ["reef.example"]},
+            {"operators": ["192.0.2.1;"]},
+            {"let_through": ["health/"]},
+            {"let_through": ['/"; }']},
+            {"json": ["/api/$"]},
+            {"color": "red; }"},
+            {"dark_color": ""},
+            {"retry_after": 0},
+            {"logo": "<script>"},
+        )
+    ),
+    nginx("nobody", site(curtain={"nobody": "knows"})),
+    nginx("more than hyphens", [*site(name="a-b", curtain={}), *site(name="a.b", server_names=["b"], curtain={})]),
+    *(
+        bad("nginx", "nginx_curtain_cookies", nginx_sites=site(curtain={}), nginx_curtain_cookies=cookies)
+        for cookies in ({"reef": "short"}, {"reef": 'x"; return 200; # xxxxxxxx'}, {"other": "x" * 16}, {"reef": ""})
+    ),
     # postfix
     *(bad("postfix", name, without=(name,)) for name in ("postfix_hostname", "postfix_root_address")),
     *(

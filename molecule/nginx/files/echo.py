@@ -1,4 +1,4 @@
-"""A WSGI application that tells what it was asked, after ?wait=SECONDS, with the header of ?frame=VALUE."""
+"""A WSGI application that tells what it was asked, after ?wait=SECONDS, with ?status=NUMBER, framed by ?frame=VALUE."""
 
 import json
 import time
@@ -12,5 +12,6 @@ def application(environ, start_response):
     asked = {name: value for name, value in environ.items() if name.startswith("HTTP_")}
     asked["length"] = len(environ["wsgi.input"].read())
     frame = [("X-Frame-Options", value) for value in query.get("frame", [])]
-    start_response("200 OK", [("Content-Type", "application/json"), ("X-Release", "echo-1"), *frame])
+    status = query.get("status", ["200"])[0]
+    start_response(f"{status} As asked", [("Content-Type", "application/json"), ("X-Release", "echo-1"), *frame])
     return [json.dumps(asked).encode()]

@@ -17,6 +17,7 @@ PROPERTIES = (
     "ActiveState",
     "UnitFileState",
     "NeedDaemonReload",
+    "DropInPaths",
     "ReloadResult",
     "ActiveEnterTimestampMonotonic",
     "StateChangeTimestampMonotonic",
@@ -65,7 +66,8 @@ class Service:
         """Say what it takes to have it run with these files."""
         if self.idle():
             return START
-        if self.stale or self._since("ActiveEnterTimestampMonotonic") < changed(restart_files):
+        outdated = self._since("ActiveEnterTimestampMonotonic") < changed(restart_files)
+        if outdated or self.stale or self._overlooked(restart_files):
             return RESTART
         # A reload is a change of state, and a start is one too
         if self.not_reloaded() or self._since("StateChangeTimestampMonotonic") < changed(reload_files):
@@ -74,17 +76,28 @@ class Service:
 
     def act(self, action: str) -> None:
         """Do it, and see that it was done."""
-        if self.stale:
+        # Where there is nothing to read this costs nothing, and `stale` may not tell
+        if self.stale or action in (START, RESTART):
             systemctl(self._run, "daemon-reload")
         if not self.enabled:
             systemctl(self._run, "enable", "--quiet", self.name)
-        if action:
-            systemctl(self._run, action, self.name)
+        if action == RELOAD:
+            systemctl(self._run, "reload", self.name)
+        elif action:
+            # Not start: that would wait for the end of a start that hangs. Earlier tries count no longer.
+            self._run(["systemctl", "reset-failed", self.name])
+            systemctl(self._run, "restart", self.name)
         self.look()
         if self.idle():
             raise SystemdError(f"{', '.join(self.idle())} does not run")
         if action == RELOAD and self.not_reloaded():
             raise SystemdError(f"{', '.join(self.not_reloaded())} could not be reloaded, and goes on as it was")
+
+    def _overlooked(self, files: Iterable[str]) -> bool:
+        """Whether there is a drop-in that systemd does not know: up to version 252 it sees no new directory of them."""
+        folders = {f"{unit['Id']}.d": unit["DropInPaths"].split() for unit in self._units}
+        found = ((path, folders.get(os.path.basename(os.path.dirname(path)))) for path in files)
+        return any(known is not None and path not in known and os.path.exists(path) for path, known in found)
 
     def _since(self, stamp: str) -> float:
         """Give the earliest of the units' stamps, in seconds since the epoch."""

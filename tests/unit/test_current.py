@@ -43,6 +43,7 @@ RUNNING = {
     "UnitFileState": "enabled",
     "NeedDaemonReload": "no",
     "ReloadResult": "success",
+    "DropInPaths": "",
     "ActiveEnterTimestampMonotonic": ago(-86400),
     "StateChangeTimestampMonotonic": ago(-86400),
     "ConsistsOf": "",
@@ -98,6 +99,23 @@ def test_parts_count(file: str, part: dict[str, Any], action: str) -> None:
     assert Service("reef.service", systemd).action([], [file]) == action
 
 
+@pytest.mark.parametrize(("known", "action"), [(True, ""), (False, "restart")])
+def test_a_drop_in_that_systemd_has_not_seen(tmp_path: Path, known: bool, action: str) -> None:
+    """Systemd 252 does not say that it has to be reloaded for the first one of a unit."""
+    for unit in ("part.service", "another.service"):
+        (tmp_path / f"{unit}.d").mkdir()
+        (tmp_path / f"{unit}.d" / "sandbox.conf").write_text("[Service]\n")
+    drop_ins = [str(tmp_path / f"{unit}.d" / "sandbox.conf") for unit in ("part.service", "another.service")]
+    systemd = Systemd(reef=WITH_A_PART, part={"DropInPaths": drop_ins[0] if known else ""})
+    service = Service("reef.service", systemd)
+
+    assert service.action(drop_ins, []) == action
+    service.act(action)
+    assert systemd.calls == (
+        [["daemon-reload"], ["reset-failed", "reef.service"], ["restart", "reef.service"]] if action else []
+    )
+
+
 def test_a_part_that_does_not_start_with_the_service_is_none(file: str) -> None:
     systemd = Systemd(reef={**WITH_A_PART, "Wants": ""}, part={"ActiveState": "inactive"})
 
@@ -119,15 +137,20 @@ def test_a_service_that_does_not_start_is_an_error() -> None:
 
     with pytest.raises(SystemdError, match=r"reef\.service does not run"):
         Service("reef.service", systemd).act("start")
-    assert systemd.calls == [["daemon-reload"], ["enable", "--quiet", "reef.service"], ["start", "reef.service"]]
+    assert systemd.calls == [
+        ["daemon-reload"],
+        ["enable", "--quiet", "reef.service"],
+        ["reset-failed", "reef.service"],
+        ["restart", "reef.service"],
+    ]
 
 
 def test_what_systemd_refuses_is_told() -> None:
     systemd = Systemd(reef={})
     systemd.refuse = "Job failed."
 
-    with pytest.raises(SystemdError, match=r"systemctl restart reef\.service failed: Job failed\."):
-        Service("reef.service", systemd).act("restart")
+    with pytest.raises(SystemdError, match=r"systemctl reload reef\.service failed: Job failed\."):
+        Service("reef.service", systemd).act("reload")
 
 
 def test_the_time_of_a_change_follows_links_and_passes_over_what_is_not_there(tmp_path: Path, file: str) -> None:

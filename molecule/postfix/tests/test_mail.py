@@ -273,28 +273,18 @@ def test_a_receiver_that_is_down_and_comes_back(
 
 
 @pytest.mark.usefixtures("together")
-@pytest.mark.parametrize(
-    ("trouble", "mend"),
-    [
-        ("systemctl stop opendkim", "systemctl start opendkim"),
-        ("chown root /etc/dkimkeys/*/s1.private", "chown opendkim /etc/dkimkeys/*/s1.private"),
-    ],
-    ids=["opendkim down", "key unreadable"],
-)
-def test_what_cannot_be_signed_arrives_unsigned(
-    host: Any, mailbox: Mailbox, domain: str, trouble: str, mend: str
-) -> None:
+def test_without_opendkim_mail_arrives_unsigned(host: Any, mailbox: Mailbox, domain: str) -> None:
     """The visitor who asked for it sees nothing of it, and SPF still proves the sender."""
     address, again = somebody(), somebody()
-    host.check_output(f"sh -c '{trouble}'")
+    host.check_output("systemctl stop opendkim")
     try:
         began = time.monotonic()
         send(host, f"webmaster@{domain}", address)
-        print(f"accepted in {time.monotonic() - began:.1f} s")
+        print(f"accepted in {time.monotonic() - began:.1f} s without opendkim")
         [message] = mailbox.to(address)
         assert verdicts(message) == {"spf": "pass", "dkim": "none", "dmarc": "pass"}
     finally:
-        host.check_output(f"sh -c '{mend}'")
+        host.check_output("systemctl start opendkim")
     send(host, f"webmaster@{domain}", again)
     good(mailbox.to(again)[0])
 

@@ -36,7 +36,8 @@ def browser(host: Any, address: str, chromium: None) -> Iterator[Callable[[str],
             [0],
             "systemd-run --quiet --collect --unit=browser --description=browser"
             f" --setenv=TZ={ZONE} --setenv=HOME=/root {CHROMIUM} --remote-debugging-port=9222"
-            f" --host-resolver-rules='MAP reef.test {address}' '{url}'",
+            # A new one each time, which has no cookie yet
+            f" --user-data-dir=/tmp/browser-{time.time_ns()} --host-resolver-rules='MAP reef.test {address}' '{url}'",
         )
 
     yield go
@@ -63,6 +64,14 @@ def asked(host: Any, request: str) -> int:
     return int(host.run(f"grep --count --fixed-strings '{request} HTTP' /var/log/nginx/access.log").stdout)
 
 
+def wait_until_asked(host: Any, request: str, times: int) -> None:
+    """Wait for the log, which nginx writes a little later."""
+    deadline = time.monotonic() + 120
+    while (seen := asked(host, request)) < times:
+        assert time.monotonic() < deadline, f"{request}: {seen} times"
+        time.sleep(0.5)
+
+
 def test_the_page_tells_the_end_in_the_visitors_own_time(
     host: Any, address: str, chromium: None, curtain: Callable[..., None]
 ) -> None:
@@ -84,15 +93,13 @@ def test_the_page_opens_the_site_by_itself(
     curtain("drawn")
     browser(f"http://reef.test{path}#list")
     wait_for(host, "drawn", lambda seen: seen["title"] == DRAWN)
-    deadline = time.monotonic() + 120
-    while asked(host, f"HEAD {path}") < 2:  # it asks, and stays as long as the answer is the curtain
-        assert time.monotonic() < deadline
-        time.sleep(1)
+    wait_until_asked(host, f"HEAD {path}", 2)  # it stays as long as the answer is the curtain
     assert tab(host)["title"] == DRAWN
     assert asked(host, f"GET {path}") == 1
     curtain("open")
     seen = wait_for(host, "open", lambda seen: seen["title"] != DRAWN)
     assert seen["url"] == f"http://reef.test{path}"
+    wait_until_asked(host, f"GET {path}", 2)
     assert asked(host, f"GET {path}") == 2
 
 

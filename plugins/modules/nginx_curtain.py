@@ -49,7 +49,7 @@ options:
       - The zone of an O(until) that names none, such as V(Europe/Amsterdam). Empty is the host's own.
     type: str
     default: ""
-  message:
+  text:
     description: What the page says, as plain text. Empty is the site's own message.
     type: str
     default: ""
@@ -67,7 +67,7 @@ EXAMPLES = r"""
     site: coralnet
     state: drawn
     until: +30m
-    message: The database is being moved to a larger disk.
+    text: The database is being moved to a larger disk.
 
 - name: Open it
   coralnet.server.nginx_curtain:
@@ -84,7 +84,7 @@ until:
   description: When the site is announced to be back, in ISO 8601 and UTC. Empty where nothing is announced.
   type: str
   returned: success
-  sample: 2026-11-24T18:30:00+00:00
+  sample: "2026-11-24T18:30:00+00:00"
 message:
   description: What the page says. Empty where the curtain is open.
   type: str
@@ -112,7 +112,7 @@ def draw(module: AnsibleModule, curtain: Curtain, before: State) -> tuple[State,
     params = module.params
     now = datetime.now(UTC)
     until = moment(params["until"], now, zone(params["time_zone"]))
-    after, files = curtain.drawn(params["message"], until)
+    after, files = curtain.drawn(params["text"], until)
     if until and until <= now and after.until != before.until:
         raise CurtainError(f"until is {after.until}, which is over: give a time to come")
     if not module.check_mode:
@@ -128,7 +128,7 @@ def main() -> None:
             "state": {"type": "str", "choices": ["drawn", "open"], "required": True},
             "until": {"type": "str", "default": ""},
             "time_zone": {"type": "str", "default": ""},
-            "message": {"type": "str", "default": ""},
+            "text": {"type": "str", "default": ""},
             "directory": {"type": "path", "default": "/var/lib/nginx-curtain"},
         },
         supports_check_mode=True,

@@ -44,7 +44,7 @@ def drawn(host: Any, curtain: Curtain) -> datetime:
     """Have the curtain drawn, by an earlier test or now, and say until when."""
     announced = host.file("/var/lib/nginx-curtain/reef/drawn.json")
     if not host.file("/var/lib/nginx-curtain/reef/drawn").exists or MESSAGE not in announced.content_string:
-        curtain("drawn", until=(datetime.now(UTC) + timedelta(hours=3)).isoformat(), message=MESSAGE)
+        curtain("drawn", until=(datetime.now(UTC) + timedelta(hours=3)).isoformat(), text=MESSAGE)
     return datetime.fromisoformat(json.loads(announced.content_string)["until"])
 
 
@@ -174,7 +174,7 @@ def test_without_an_end_and_after_it(host: Any, reef: Visitor, curtain: Curtain)
     }
     assert "<time" not in reef.get("/").text
     soon = datetime.now(UTC) + timedelta(seconds=20)
-    curtain("drawn", until=soon.isoformat(), message=MESSAGE)
+    curtain("drawn", until=soon.isoformat(), text=MESSAGE)
     host.run_expect([0], "touch -d '2 seconds ago' /var/lib/nginx-curtain/reef/drawn")
     assert reef.get("/").headers["Retry-After"] == "90"
     curtain("open")

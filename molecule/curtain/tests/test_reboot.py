@@ -11,7 +11,7 @@ from shared.visitor import Visitor, ad_hoc
 
 
 def test_it_stays_drawn(host: Any, address: str, inventory_name: str) -> None:
-    options = {"site": "reef", "state": "drawn", "message": "After the reboot"}
+    options = {"site": "reef", "state": "drawn", "text": "After the reboot"}
     assert ad_hoc(inventory_name, "coralnet.server.nginx_curtain", options)["drawn"]
     subprocess.run(["docker", "restart", "--time", "60", host.backend.name], check=True, capture_output=True)
     deadline = time.monotonic() + 120

@@ -1,4 +1,3 @@
-#!/usr/bin/python3
 """Visit the sample site as its people do, with a Django that mails to localhost:25 as in production.
 
 visit ask DOMAIN ADDRESS    register with this address, and ask for a password reset of another account with it

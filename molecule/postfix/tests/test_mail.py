@@ -19,6 +19,8 @@ import pytest
 import testinfra
 from shared.visitor import ROOT, changed
 
+VISIT = "python3 /srv/visit.py"
+
 RECEIVER = "coralnet-postfix-receiver"
 INVENTORY = ROOT / "molecule" / "postfix" / "inventory"
 LOCK = ROOT / ".lab" / "receiver.lock"
@@ -160,20 +162,20 @@ def test_mail_of_each_domain_arrives(host: Any, mailbox: Mailbox, domain: str, p
 def test_the_sites_mails_arrive_and_their_links_work(host: Any, mailbox: Mailbox, domain: str) -> None:
     """The manual's test by eye: register, ask for a new password, read the mail, follow the links."""
     address = somebody()
-    asked = json.loads(host.check_output(f"visit ask {domain} {address}"))
+    asked = json.loads(host.check_output(f"{VISIT} ask {domain} {address}"))
     assert asked == {"registered": 302, "reset": 302}
     messages = mailbox.to(address, count=2)
     for message in messages:
         good(message)
     bodies = [message.get_payload(decode=True).decode() for message in messages]  # type: ignore[union-attr]  # one part
     links = [re.findall(r"http://\S+", body)[0] for body in bodies]
-    followed = json.loads(host.check_output(f"visit open {shlex.join(links)}"))
+    followed = json.loads(host.check_output(f"{VISIT} open {shlex.join(links)}"))
     assert followed == dict.fromkeys(links, True)
 
 
 @pytest.mark.usefixtures("together")
 def test_the_site_refuses_smuggled_headers(host: Any, mailbox: Mailbox, domain: str) -> None:
-    tried = json.loads(host.check_output(f"visit inject {domain}"))
+    tried = json.loads(host.check_output(f"{VISIT} inject {domain}"))
     assert tried == {"subject": "BadHeaderError", "sender": "ValueError", "recipient": "ValueError", "form": True}
     assert not mailbox.has("victim@dest.test")
 

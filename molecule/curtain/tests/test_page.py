@@ -109,6 +109,7 @@ def test_an_operators_link(host: Any, browser: Callable[[str], None], curtain: C
     browser(f"http://reef.test{path}#curtain=reef-operators-0f1e2d3c")
     seen = wait_for(host, "the operator's site", lambda seen: bool(seen["title"]) and seen["title"] != DRAWN)
     assert seen["url"] == f"http://reef.test{path}"
+    wait_until_asked(host, f"GET {path}", 2)
     # What is behind # has not been sent
     assert asked(host, f"GET {path}") == 2
     assert host.run("grep 0f1e2d3c /var/log/nginx/access.log").rc == 1

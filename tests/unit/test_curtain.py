@@ -127,7 +127,7 @@ def soon(hours: int = 1) -> str:
 
 def test_drawn(draw: Draw, site: Path) -> None:
     until = soon()
-    wanted = {"until": until, "message": "New disks"}
+    wanted = {"until": until, "text": "New disks"}
     before = names(site)
 
     planned = draw(check=True, **wanted)
@@ -148,9 +148,9 @@ def test_drawn(draw: Draw, site: Path) -> None:
     assert {path.stat().st_mode & 0o777 for path in site.glob("drawn*")} == {0o644}
 
 
-@pytest.mark.parametrize("change", [{"message": "Other"}, {"message": ""}, {"until": "+2h"}, {"until": ""}], ids=str)
+@pytest.mark.parametrize("change", [{"text": "Other"}, {"text": ""}, {"until": "+2h"}, {"until": ""}], ids=str)
 def test_other_words_or_another_end_are_a_change(draw: Draw, change: dict[str, str]) -> None:
-    wanted = {"until": soon(), "message": "New disks"}
+    wanted = {"until": soon(), "text": "New disks"}
     draw(**wanted)
 
     assert draw(check=True, **{**wanted, **change})["changed"]
@@ -161,7 +161,7 @@ def test_other_words_or_another_end_are_a_change(draw: Draw, change: dict[str, s
 
 
 def test_opened(draw: Draw, site: Path) -> None:
-    draw(message="New disks")
+    draw(text="New disks")
 
     assert draw(check=True, state="open")["changed"]
     assert (site / "drawn").exists()
@@ -171,12 +171,12 @@ def test_opened(draw: Draw, site: Path) -> None:
     assert not (site / "drawn").exists()
     assert (site / "drawn.html").exists(), "a request may be on its way to it"
     assert not draw(state="open")["changed"]
-    assert draw(message="New disks")["changed"]
+    assert draw(text="New disks")["changed"]
 
 
 @pytest.mark.parametrize("harm", ["unreadable", "mode", "gone", "half"])
 def test_harm_is_repaired(draw: Draw, site: Path, harm: str) -> None:
-    draw(message="New disks")
+    draw(text="New disks")
     page = site / "drawn.html"
     match harm:
         case "unreadable":
@@ -189,10 +189,10 @@ def test_harm_is_repaired(draw: Draw, site: Path, harm: str) -> None:
             page.write_text("<h1>")
             (site / "drawn.html.new").write_text("a run that died")
 
-    assert draw(message="New disks")["changed"]
+    assert draw(text="New disks")["changed"]
     assert page.read_text().startswith("<h1>Reef</h1>")
     assert page.stat().st_mode & 0o777 == 0o644
-    assert not draw(message="New disks")["changed"]
+    assert not draw(text="New disks")["changed"]
     assert names(site) == ["drawn", "drawn.html", "drawn.json", "pattern.html"]
 
 

@@ -6,11 +6,10 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
+from ansible_collections.coralnet.server.plugins.module_utils._run import Run
 from ansible_collections.coralnet.server.plugins.module_utils._systemd import SystemdError, systemctl
-
-Run = Callable[[list[str]], tuple[int, str, str]]
 
 PROPERTIES = (
     "Id",

@@ -6,13 +6,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
+
+from ansible_collections.coralnet.server.plugins.module_utils._run import Run
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SHORT_COMMIT = re.compile(r"[0-9a-f]{7,39}")
 REFSPECS = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
-
-Run = Callable[[list[str]], tuple[int, str, str]]
 
 
 class GitError(Exception):

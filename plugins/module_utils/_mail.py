@@ -5,17 +5,18 @@
 from __future__ import annotations
 
 import hashlib
+import ipaddress
 import json
 import re
 import smtplib
 import ssl
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-Run = Callable[[list[str]], tuple[int, str, str]]
+from ansible_collections.coralnet.server.plugins.module_utils._run import Run
 
 OK, LOOK, WRONG = "ok", "look", "wrong"
 STRICTNESS = {"none": 0, "quarantine": 1, "reject": 2}
@@ -116,22 +117,11 @@ def check_name(dns: Dns, hostname: str, ipv6: bool) -> Iterator[Finding]:
         if not addresses:
             yield Finding(check, WRONG, "it has no address")
         for address in addresses:
-            back = dns.ask(reverse(address), "PTR")
+            back = dns.ask(ipaddress.ip_address(address).reverse_pointer, "PTR")
             good = hostname.lower() in back
             yield Finding(check, OK if good else WRONG, f"{address} leads back to {', '.join(back) or 'nothing'}")
     except DnsError as exc:
         yield Finding(check, WRONG, str(exc))
-
-
-def reverse(address: str) -> str:
-    """Name an address as PTR records do."""
-    if ":" not in address:
-        return ".".join(reversed(address.split("."))) + ".in-addr.arpa"
-    left, _gap, right = (address + "::").partition("::")
-    right = right.removesuffix("::")
-    groups = [group.zfill(4) for group in left.split(":")], [group.zfill(4) for group in right.split(":") if group]
-    digits = "".join([*groups[0], *["0000"] * (8 - len(groups[0]) - len(groups[1])), *groups[1]])
-    return ".".join(reversed(digits)) + ".ip6.arpa"
 
 
 def check_greeting(hostname: str, certificate: str, address: str = "127.0.0.1", port: int = 25) -> Iterator[Finding]:

@@ -10,10 +10,9 @@ import re
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
-Run = Callable[[list[str]], tuple[int, str, str]]
+from ansible_collections.coralnet.server.plugins.module_utils._run import Run
 
 # A file's time and a process's start come from clocks that differ by a few milliseconds
 CLOCKS_DIFFER = 0.05

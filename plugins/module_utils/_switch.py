@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 from ansible_collections.coralnet.server.plugins.module_utils._good import GoodSet, directory
 from ansible_collections.coralnet.server.plugins.module_utils._release import current, link_to, mark_refused, point
+from ansible_collections.coralnet.server.plugins.module_utils._run import Run
 from ansible_collections.coralnet.server.plugins.module_utils._systemd import (
-    Run,
     SystemdError,
     Unit,
     instances,

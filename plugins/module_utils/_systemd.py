@@ -5,9 +5,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 
-Run = Callable[[list[str]], tuple[int, str, str]]
+from ansible_collections.coralnet.server.plugins.module_utils._run import Run
 
 PROPERTIES = "ActiveState,UnitFileState,NeedDaemonReload,NRestarts,MainPID,ExecMainStartTimestampMonotonic"
 

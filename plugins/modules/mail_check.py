@@ -149,6 +149,7 @@ from ansible_collections.coralnet.server.plugins.module_utils._mail import (
     deliveries,
     table,
 )
+from ansible_collections.coralnet.server.plugins.module_utils._run import runner
 
 
 def main() -> None:
@@ -178,10 +179,7 @@ def main() -> None:
     if missing:
         module.fail_json(msg=f"this host has no {' and no '.join(missing)}: set its mail up first")
 
-    def run(argv: list[str]) -> tuple[int, str, str]:
-        rc, out, err = module.run_command(argv, environ_update={"LC_ALL": "C"})
-        return int(rc), str(out), str(err)
-
+    run = runner(module)
     dns = Dns(run, module.params["resolver"])
     records = [(record["name"], "".join(record["strings"])) for record in module.params["records"]]
     journal = ["journalctl", "--since=-1d", "--no-pager", "--output=json", "--identifier=postfix/smtp"]

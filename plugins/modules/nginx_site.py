@@ -140,6 +140,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.coralnet.server.plugins.module_utils._good import GoodSet
 from ansible_collections.coralnet.server.plugins.module_utils._http import Check, run_checks
 from ansible_collections.coralnet.server.plugins.module_utils._nginx import Nginx, NginxError
+from ansible_collections.coralnet.server.plugins.module_utils._run import runner
 
 GOOD = "/var/lib/coralnet-nginx/good"
 
@@ -205,10 +206,7 @@ def main() -> None:
     if shutil.which("nginx") is None:
         module.fail_json(msg="there is no nginx on this host: install it first")
 
-    def run(argv: list[str]) -> tuple[int, str, str]:
-        rc, out, err = module.run_command(argv, environ_update={"LC_ALL": "C"})
-        return int(rc), str(out), str(err)
-
+    run = runner(module)
     nginx = Nginx(os.path.normpath(module.params["directory"]), run)
     good = GoodSet(GOOD, module.params["files"])
     before = nginx.sites()

@@ -168,6 +168,7 @@ from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.coralnet.server.plugins.module_utils._http import Check, run_checks
 from ansible_collections.coralnet.server.plugins.module_utils._nginx import Nginx
 from ansible_collections.coralnet.server.plugins.module_utils._release import current, prune
+from ansible_collections.coralnet.server.plugins.module_utils._run import runner
 from ansible_collections.coralnet.server.plugins.module_utils._switch import Plan, Switcher, SwitchError
 from ansible_collections.coralnet.server.plugins.module_utils._systemd import SystemdError
 from ansible_collections.coralnet.server.plugins.module_utils._venv import prune_venvs
@@ -233,10 +234,7 @@ def main() -> None:
     params = module.params
     root = os.path.normpath(params["root"])
 
-    def run(argv: list[str]) -> tuple[int, str, str]:
-        rc, out, err = module.run_command(argv, environ_update={"LC_ALL": "C"})
-        return int(rc), str(out), str(err)
-
+    run = runner(module)
     release = params["release"] or current(root)
     if not release:
         module.fail_json(msg=f"{params['name']} has no current release yet: name the release to run")

@@ -64,6 +64,7 @@ action:
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.coralnet.server.plugins.module_utils._current import Service
+from ansible_collections.coralnet.server.plugins.module_utils._run import runner
 from ansible_collections.coralnet.server.plugins.module_utils._systemd import SystemdError, journal
 
 
@@ -78,10 +79,7 @@ def main() -> None:
     )
     name = str(module.params["name"]).removesuffix(".service") + ".service"
 
-    def run(argv: list[str]) -> tuple[int, str, str]:
-        rc, out, err = module.run_command(argv, environ_update={"LC_ALL": "C"})
-        return int(rc), str(out), str(err)
-
+    run = runner(module)
     try:
         service = Service(name, run)
         action = service.action(module.params["restart_files"], module.params["reload_files"])

@@ -26,7 +26,6 @@ from ansible_collections.coralnet.server.plugins.module_utils._mail import (
     judge_dmarc,
     judge_spf,
     next_hop,
-    reverse,
     table,
 )
 
@@ -185,8 +184,11 @@ def test_the_name_and_back(records: dict[tuple[str, str], list[str]], ipv6: bool
         ("2001:db8:0:0:0:0:0:1", "1." + "0." * 23 + "8.b.d.0.1.0.0.2.ip6.arpa"),
     ],
 )
-def test_reverse(address: str, name: str) -> None:
-    assert reverse(address) == name
+def test_the_name_of_an_address(address: str, name: str) -> None:
+    kind = "AAAA" if ":" in address else "A"
+    records = {("www.reef.example", kind): [address], (name, "PTR"): ["www.reef.example."]}
+
+    assert [each.state for each in check_name(dns(records), "www.reef.example", ipv6=True)] == [OK]
 
 
 @pytest.mark.parametrize(

@@ -176,6 +176,7 @@ BAD = [
     ),
     nginx("nobody", site(curtain={"nobody": "knows"})),
     nginx("more than hyphens", [*site(name="a-b", curtain={}), *site(name="a.b", server_names=["b"], curtain={})]),
+    nginx("more than hyphens", [*site(name="a-b"), *site(name="a.b", server_names=["b"])]),
     *(
         bad("nginx", "nginx_curtain_cookies", nginx_sites=site(curtain={}), nginx_curtain_cookies=cookies)
         for cookies in ({"reef": "short"}, {"reef": 'x"; return 200; # xxxxxxxx'}, {"other": "x" * 16}, {"reef": ""})

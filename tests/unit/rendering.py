@@ -22,6 +22,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
         "gunicorn_app": "config.wsgi:application",
         "gunicorn_host": "reef.example",
     },
+    "letsencrypt": {},
     "nginx": {},
     "postfix": {"postfix_hostname": "www.reef.example", "postfix_root_address": "ops@away.example"},
     "postgresql": {},
@@ -61,6 +62,33 @@ FULL: dict[str, dict[str, Any]] = {
         "gunicorn_stop_timeout": 7,
         "gunicorn_service": {"MemoryMax": "1G", "IPAddressAllow": "192.0.2.1"},
         "gunicorn_keep_releases": 2,
+    },
+    "letsencrypt": {
+        "letsencrypt_certificates": [{"name": "reef", "domains": ["reef.example", "xn--rf-bjaa.reef.example"]}],
+        "letsencrypt_own": [
+            {
+                "name": "own",
+                "certificate": "-----BEGIN CERTIFICATE-----",
+                "key": f"-----BEGIN PRIVATE KEY-----{CANARY}",
+            }
+        ],
+        "letsencrypt_email": "webmaster+ca@reef.example",
+        "letsencrypt_agree_tos": True,
+        "letsencrypt_directory_url": "https://ca.reef.example:14000/dir",
+        "letsencrypt_ca_bundle": "/etc/ssl/ca.pem",
+        "letsencrypt_source": "venv",
+        "letsencrypt_webroot": "/data/www/acme",
+        "letsencrypt_challenge": "swap",
+        "letsencrypt_renew_before_days": 12.5,
+        "letsencrypt_services": [
+            {"unit": "nginx.service", "port": 443, "certificates": ["reef"]},
+            {"unit": "postfix@-.service", "port": 25, "protocol": "smtp", "address": "192.0.2.1"},
+            {"unit": "reader.service"},
+        ],
+        "letsencrypt_alert_command": ["/usr/local/bin/page"],
+        "letsencrypt_alert_email": "root@reef.example",
+        "letsencrypt_restore": "/root/letsencrypt.tar.gz",
+        "letsencrypt_service": {"ReadWritePaths": "/srv/hooks"},
     },
     "nginx": {
         "nginx_user": "web",

@@ -61,6 +61,14 @@ def nginx(word: str, sites: list[dict[str, Any]]) -> Bad:
     return bad("nginx", word, nginx_sites=sites)
 
 
+def letsencrypt(word: str, domains: list[str], **values: Any) -> Bad:
+    certificates = [{"name": "reef", "domains": domains}]
+    return bad(
+        "letsencrypt", word, **{"letsencrypt_certificates": certificates, "letsencrypt_agree_tos": True, **values}
+    )
+
+
+PAIR = {"name": "own", "certificate": "-----BEGIN CERTIFICATE-----", "key": "-----BEGIN EC PRIVATE KEY-----"}
 FILE = {"path": "a.json", "content": "x"}
 
 BAD = [
@@ -139,6 +147,67 @@ BAD = [
     ),
     bad("gunicorn", "gunicorn_checks", "status", gunicorn_checks=[{"status": ["fine"]}]),
     bad("gunicorn", "gunicorn_checks", "reject_it", gunicorn_checks=[{"path": "/", "reject_it": "x"}]),
+    # letsencrypt
+    letsencrypt("letsencrypt_agree_tos", ["reef.example"], letsencrypt_agree_tos=False),
+    *(
+        letsencrypt("full host name", [name])
+        for name in (
+            *("", "coralnet", "-reef.example", "reef-.example", "re..ef.example", ".reef.example", "reef.example."),
+            *("re ef.example", "reef.example;id", "$(id).example", "réef.example", "Reef.example", "reef.example\n"),
+            *("10.0.0.1", "192.0.2.7", "2001:db8::1", "[2001:db8::1]", "../reef.example", "http://reef.example"),
+            *("reef.example:80", f"{'a' * 64}.example", f"{'a.' * 130}example", "reef.1", "re_ef.example"),
+        )
+    ),
+    letsencrypt("1 to 100 domains", []),
+    letsencrypt("1 to 100 domains", [f"r{number}.reef.example" for number in range(101)]),
+    letsencrypt("once", ["reef.example", "reef.example"]),
+    *(letsencrypt("wildcard", [name]) for name in ("*.reef.example", "*", "reef.*.example")),
+    *(
+        letsencrypt("a domain of your own", [name])
+        for name in ("ec2-192-0-2-7.us-west-2.compute.amazonaws.com", "amazonaws.com", "localhost", "reef.local")
+    ),
+    letsencrypt("a domain of your own", ["reef.corp"], letsencrypt_refused_suffixes=["corp"]),
+    *(
+        letsencrypt("letsencrypt_email", ["reef.example"], letsencrypt_email=email)
+        for email in (
+            "",
+            "a@b",
+            "webmaster",
+            "@reef.example",
+            "a b@reef.example",
+            "a@reef..example",
+            "a@reef.example\n",
+        )
+    ),
+    letsencrypt("letsencrypt_alert_email", ["reef.example"], letsencrypt_alert_email="root"),
+    *(
+        letsencrypt("letsencrypt_directory_url", ["reef.example"], letsencrypt_directory_url=url)
+        for url in ("", "http://ca.example/dir", "https://ca.example", "ca.example/dir", "https://ca.example/a b")
+    ),
+    letsencrypt("letsencrypt_ca_bundle", ["reef.example"], letsencrypt_ca_bundle="ca.pem"),
+    letsencrypt("letsencrypt_webroot", ["reef.example"], letsencrypt_webroot="/var/www/a b"),
+    *(
+        bad("letsencrypt", "name of its own", letsencrypt_own=[{**PAIR, "name": name}])
+        for name in ("", "../reef", "Reef", "re ef", "a/b")
+    ),
+    bad("letsencrypt", "name of its own", letsencrypt_own=[PAIR, PAIR]),
+    bad("letsencrypt", "PEM", letsencrypt_own=[{**PAIR, "certificate": "/etc/ssl/reef.pem"}]),
+    bad("letsencrypt", "PEM", letsencrypt_own=[{**PAIR, "key": "-----BEGIN CERTIFICATE-----"}]),
+    *(
+        letsencrypt("letsencrypt_services", ["reef.example"], letsencrypt_services=[service])
+        for service in (
+            *({"unit": "nginx"}, {"unit": "a b.service"}, {"unit": "x.service; id"}, {"unit": "x.service", "port": 0}),
+            *({"unit": "x.service", "port": 65536}, {"unit": "x.service", "certificates": ["other"]}),
+        )
+    ),
+    *(
+        letsencrypt(name, ["reef.example"], **{name: 0})
+        for name in ("letsencrypt_tries", "letsencrypt_keep_backups", "letsencrypt_renew_before_days")
+    ),
+    bad("letsencrypt", "letsencrypt_source", letsencrypt_source="snap"),
+    bad("letsencrypt", "letsencrypt_challenge", letsencrypt_challenge="dns"),
+    bad("letsencrypt", "letsencrypt_key_type", letsencrypt_key_type="dsa"),
+    bad("letsencrypt", "domains", letsencrypt_certificates=[{"name": "reef"}]),
     # nginx
     *(nginx("name of its own", site(name=name)) for name in ("", "Reef", "re ef", "../reef", "/reef", "réef", "reef;")),
     nginx("name of its own", [*site(), *site(server_names=["other.example"])]),
@@ -271,6 +340,15 @@ GOOD = [
     ("django_app", {"django_app_config_files": [{"path": "a.b/.env", "data": {}, "format": "dotenv"}]}),
     ("gunicorn", {"gunicorn_timeout": 0, "gunicorn_front": "https://127.0.0.1:8443/"}),
     ("gunicorn", {"gunicorn_workers": "3"}),
+    ("letsencrypt", {"letsencrypt_certificates": [], "letsencrypt_refused_suffixes": []}),
+    (
+        "letsencrypt",
+        {
+            "letsencrypt_certificates": [{"name": "a", "domains": ["notamazonaws.com", "a-b.c1.museum"]}],
+            "letsencrypt_agree_tos": "yes",
+            "letsencrypt_own": [PAIR],
+        },
+    ),
     ("nginx", {"nginx_sites": served("/")}),
     ("postfix", {"postfix_relay_host": "[relay.example]:25", "postfix_domains": []}),
     (
@@ -327,6 +405,7 @@ def test_a_playbook_says_the_same(ansible: Callable[..., subprocess.CompletedPro
         nginx("", site(server_names=[])),
         bad("django_app", django_app_name="Reef"),
         bad("gunicorn", gunicorn_app="config.wsgi"),
+        letsencrypt("", ["localhost"]),
         bad("postgresql", postgresql_server=False),
         bad("postgresql"),
     ]

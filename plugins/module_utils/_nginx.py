@@ -8,6 +8,7 @@ import ctypes
 import os
 import re
 import shutil
+import signal
 import tempfile
 import time
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from ansible_collections.coralnet.server.plugins.module_utils._run import Run
 CLOCKS_DIFFER = 0.05
 INCLUDED = ("sites-enabled", "conf.d", "modules-enabled")
 AT_FDCWD, RENAME_EXCHANGE = -100, 2
+PID_FILE = "/run/nginx.pid"
 
 
 class NginxError(Exception):
@@ -88,6 +90,63 @@ class Nginx:
 
     def masters(self) -> list[int]:
         return [pid for pid, name in _processes() if name.startswith("nginx: master")]
+
+    def master(self, suffix: str = "") -> int:
+        """Find the master that the file of its number names; 0 where none runs. `.oldbin` is for one that leaves."""
+        try:
+            with open(PID_FILE + suffix, encoding="utf-8") as file:
+                pid = int(file.read().strip() or 0)
+        except (OSError, ValueError):
+            return 0
+        return pid if pid in self.masters() else 0
+
+    def outdated(self) -> bool:
+        """Whether the running master is not the program on disk, or an exchange of the two was not finished."""
+        return self._replaced() or bool(_workers_of(self.master(".oldbin")))
+
+    def _replaced(self) -> bool:
+        # The kernel adds "(deleted)" to the name of a program that was replaced
+        master, program = self.master(), os.path.realpath(shutil.which("nginx") or "/usr/sbin/nginx")
+        return bool(master) and os.readlink(f"/proc/{master}/exe") != program
+
+    def take_over(self, timeout: float) -> None:
+        """Have the program on disk take over from the running one, which keeps its last requests.
+
+        https://nginx.org/en/docs/control.html#upgrade: until `retire`, `give_back` can undo this.
+        """
+        leaving = self.master(".oldbin")
+        if leaving and (self._replaced() or not _workers_of(self.master())):
+            raise NginxError(
+                "nginx cannot be exchanged while an earlier exchange still has requests to finish: try again when one "
+                f"of the processes {leaving} and {self.master()} has ended"
+            )
+        if not leaving:
+            old = self.master()
+            os.kill(old, signal.SIGUSR2)
+            deadline = time.monotonic() + timeout
+            while self.master() in (0, old) or not _workers_of(self.master()):
+                if time.monotonic() >= deadline:
+                    raise NginxError("the new nginx did not start: see its error log")
+                time.sleep(0.05)
+        os.kill(self.master(".oldbin"), signal.SIGWINCH)
+
+    def retire(self) -> None:
+        """Let the old master end when its last requests have."""
+        old = self.master(".oldbin")
+        if old:
+            os.kill(old, signal.SIGQUIT)
+
+    def give_back(self, timeout: float) -> bool:
+        """Have the old program go on with what it had loaded; say whether there was one."""
+        old, new = self.master(".oldbin"), self.master()
+        if not old:
+            return False
+        os.kill(old, signal.SIGHUP)
+        deadline = time.monotonic() + timeout
+        while not _workers_of(old) and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os.kill(new, signal.SIGQUIT)
+        return True
 
     def loaded(self) -> bool:
         """Whether the workers started after the last change of any file that nginx reads."""
@@ -196,6 +255,19 @@ def _processes() -> list[tuple[int, str]]:
         except OSError:
             continue
     return found
+
+
+def _workers_of(master: int) -> list[int]:
+    """Find the workers of a master that take requests: those that end have another title."""
+    return [pid for pid, name in _processes() if name == "nginx: worker process" and _parent(pid) == master]
+
+
+def _parent(pid: int) -> int:
+    try:
+        with open(f"/proc/{pid}/stat", encoding="utf-8") as file:
+            return int(file.read().rpartition(")")[2].split()[1])
+    except OSError:
+        return 0
 
 
 def _started(pid: int) -> float:

@@ -15,6 +15,8 @@ description:
     task with its words, at every run, and leaves the enabled sites as they are.
   - The links are exchanged at once, nginx is reloaded only where it has not loaded what is on disk, and never
     restarted. A reload that an earlier run lost is made up for.
+  - Where the package of a running nginx was changed under it, the new program takes over from the old one, which ends
+    with its last requests; nothing is lost. If the new one does not answer O(probe) well, the old one goes on.
   - Files in C(sites-enabled) that are no links are left alone.
 author:
   - CoralNet server contributors (@coralnet)
@@ -130,6 +132,10 @@ reloaded:
   description: Whether nginx was reloaded, or would be. It is not where it does not run.
   type: bool
   returned: success
+exchanged:
+  description: Whether the running program was exchanged for the one on disk, or would be.
+  type: bool
+  returned: success
 """
 
 import os
@@ -161,13 +167,16 @@ def complaint(probe: dict[str, Any] | None) -> str:
 
 
 def apply(module: AnsibleModule, nginx: Nginx, good: GoodSet, before: list[str], after: list[str]) -> bool:
-    """Carry out a change that nginx has agreed to; say whether it was reloaded."""
-    runs = bool(nginx.masters())
+    """Carry out a change that nginx has agreed to; say whether it was reloaded or exchanged."""
+    runs, outdated = bool(nginx.masters()), nginx.outdated()
     if after != before:
         nginx.swap(after)
-    reload = runs and not nginx.loaded()
+    reload, taken_over = outdated or (runs and not nginx.loaded()), False
     try:
-        if reload:
+        if outdated:
+            nginx.take_over(20)
+            taken_over = True
+        elif reload:
             nginx.reload()
         refused = complaint(module.params["probe"]) if runs else ""
         if refused:
@@ -175,10 +184,14 @@ def apply(module: AnsibleModule, nginx: Nginx, good: GoodSet, before: list[str],
     except NginxError as exc:
         nginx.swap(before)
         restored = good.restore()
-        if runs:
-            nginx.reload()
         files = f" and {', '.join(restored)}" if restored else ""
-        raise NginxError(f"{exc}. The sites{files} are as they were before") from exc
+        if taken_over:
+            nginx.give_back(10)
+        elif runs and not outdated:
+            nginx.reload()
+        old = "The program that ran before goes on, until nginx is started anew. " if outdated else ""
+        raise NginxError(f"{exc}. {old}The sites{files} are as they were before") from exc
+    nginx.retire()
     good.save()
     return reload
 
@@ -209,7 +222,7 @@ def main() -> None:
     run = runner(module)
     nginx = Nginx(os.path.normpath(module.params["directory"]), run)
     good = GoodSet(GOOD, module.params["files"])
-    before = nginx.sites()
+    before, exchanged = nginx.sites(), nginx.outdated()
     after = wanted(module.params["state"], before, module.params["sites"])
     try:
         if module.params["state"] != "disabled":
@@ -223,7 +236,7 @@ def main() -> None:
                 f"nginx refuses its configuration with {', '.join(after) or 'no site'} enabled: {refusal}.{back}"
             )
         if module.check_mode:
-            reloaded = bool(nginx.masters()) and (after != before or not nginx.loaded())
+            reloaded = bool(nginx.masters()) and (after != before or exchanged or not nginx.loaded())
         else:
             reloaded = apply(module, nginx, good, before, after)
     except (NginxError, OSError) as exc:
@@ -234,6 +247,7 @@ def main() -> None:
         before=before,
         after=after,
         reloaded=reloaded,
+        exchanged=exchanged,
         diff={"before": "".join(f"{name}\n" for name in before), "after": "".join(f"{name}\n" for name in after)},
     )
 

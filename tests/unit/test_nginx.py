@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.coralnet.server.plugins.module_utils import _nginx
 from ansible_collections.coralnet.server.plugins.module_utils._nginx import (
     Nginx,
     NginxError,
@@ -169,3 +174,44 @@ def test_links_are_made_once(tmp_path: Path) -> None:
 )
 def test_words(stderr: str, words: str) -> None:
     assert _words(stderr) == words
+
+
+@pytest.fixture
+def running(nginx: Nginx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[subprocess.Popen[bytes]]:
+    """Run a process that calls itself nginx's master, as the program that is on disk."""
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "nginx"
+    shutil.copy2(shutil.which("sleep") or "", program)
+    monkeypatch.setenv("PATH", f"{program.parent}:{os.environ['PATH']}")
+    monkeypatch.setattr(_nginx, "PID_FILE", str(tmp_path / "nginx.pid"))
+    with subprocess.Popen(["nginx: master process nginx", "60"], executable=program) as process:
+        (tmp_path / "nginx.pid").write_text(f"{process.pid}\n")
+        yield process
+        process.kill()
+
+
+def test_the_program_that_runs_and_the_one_on_disk(
+    nginx: Nginx, running: subprocess.Popen[bytes], tmp_path: Path
+) -> None:
+    assert nginx.master() == running.pid
+    assert not nginx.outdated()
+    program = tmp_path / "bin" / "nginx"
+    shutil.copy2(program, f"{program}.dpkg-new")
+    Path(f"{program}.dpkg-new").replace(program)
+    assert nginx.outdated()
+
+
+@pytest.mark.parametrize("content", ["", "nonsense", "1", "999999999"])
+def test_no_master_where_the_number_is_another_processes(
+    nginx: Nginx, running: subprocess.Popen[bytes], tmp_path: Path, content: str
+) -> None:
+    (tmp_path / "nginx.pid").write_text(content)
+    assert nginx.master() == 0
+    assert not nginx.outdated()
+
+
+def test_an_earlier_exchange_has_to_end_first(nginx: Nginx, running: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    (tmp_path / "nginx.pid.oldbin").write_text(f"{running.pid}")
+    with pytest.raises(NginxError, match=f"an earlier exchange still has requests.*{running.pid}"):
+        nginx.take_over(1)
+    assert running.poll() is None

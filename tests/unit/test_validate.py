@@ -319,6 +319,17 @@ BAD = [
     ),
     *(bad("postfix", "postfix_spf", postfix_spf=record) for record in ("", "v=spf2 a -all", 'v=spf1 "', "v=spf1 a\n")),
     *(bad("postfix", "postfix_dmarc", postfix_dmarc=record) for record in ("", "p=none", "v=DMARC1; p=always")),
+    bad("nginx", "nginx_origin", nginx_origin="vendor"),
+    *(
+        bad("nginx", "Set nginx_repository", nginx_repository=url)
+        for url in ("", "nginx.org", "ftp://x/y", "http://a b")
+    ),
+    *(bad("nginx", "nginx_key to one", nginx_key=key) for key in ("", "nginx.key", "~/nginx.key", "/srv/a b")),
+    *(
+        bad("nginx", "nginx_key_fingerprints", nginx_key_fingerprints=prints)
+        for prints in ([], ["7BD9BF62"], ["573BFD6B3D8FBC641079A6ABABF5BD827BD9BFXX"])
+    ),
+    *(bad("nginx", "nginx_version", nginx_version=version) for version in ("latest", "1.30.4 ", ">=1.30", "-y")),
     # postgresql
     bad("postgresql", "set postgresql_login_host", postgresql_server=False),
     bad("postgresql", "Set postgresql_login_password", "db.example", postgresql_login_host="db.example"),

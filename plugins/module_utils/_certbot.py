@@ -25,19 +25,21 @@ CHALLENGE = ".well-known/acme-challenge"
 PASSING = re.compile(
     r"badNonce|serverInternal|JWS has an invalid anti-replay nonce|Connection(?: was)? (?:refused|reset|aborted)"
     r"|Remote end closed connection|timed out|Temporary failure in name resolution|Service Unavailable|Bad Gateway"
-    r"|Gateway Time-?out|Max retries exceeded|Network is unreachable|busy|\b50[0234]\b",
+    r"|Gateway Time-?out|Max retries exceeded|Network is unreachable|Another instance of Certbot|busy|\b50[0234]\b",
     re.IGNORECASE,
 )
-# Some of what looks like one is for good
-LASTING = re.compile(r"CERTIFICATE_VERIFY_FAILED|urn:ietf:params:acme:error:(?!badNonce|serverInternal)")
+# Some of what looks like one is for good, and a failed challenge ("Type: connection") is one of few that may be tried
+LASTING = re.compile(
+    r"CERTIFICATE_VERIFY_FAILED|urn:ietf:params:acme:error:(?!badNonce|serverInternal)|\bType: +(?!serverInternal)"
+)
 HINTS = {
     "CERTIFICATE_VERIFY_FAILED": "the CA's API is not trusted: set letsencrypt_ca_bundle",
     "rateLimited": "wait as long as it says; Let's Encrypt gives five certificates for the same names in a week",
     "rejectedIdentifier": "this CA gives no certificate for that name: use a name under a domain of your own",
-    "error:dns": "the name does not resolve for the CA: look at its A and AAAA records",
-    "error:connection": "the CA cannot reach port 80: open it for all addresses",
-    "error:unauthorized": "another server answers on port 80 of that name, by IPv4 or IPv6",
-    "error:caa": "the domain's CAA record does not allow this CA",
+    r"(?:error:|Type: +)dns": "the name does not resolve for the CA: look at its A and AAAA records",
+    r"(?:error:|Type: +)connection": "the CA cannot reach port 80: open it for all addresses",
+    r"(?:error:|Type: +)unauthorized": "another server answers on port 80 of that name, by IPv4 or IPv6",
+    r"(?:error:|Type: +)caa": "the domain's CAA record does not allow this CA",
 }
 
 
@@ -208,29 +210,30 @@ class Certbot:
 
     def get(self, wanted: Wanted, current: Current | None, tries: int) -> int:
         """Get a certificate; return at which try."""
-        for number in range(1, tries + 1):
+        number, forgotten = 1, False
+        while True:
+            log = self._log()
             rc, out, err = self.run(wanted.argv(self.executable, current))
             if rc == 0:
                 return number
-            words = self.words(f"{out}\n{err}")
+            after = self._log()
+            words = reasons(f"{out}\n{err}", after if after != log else "")
             # A CA that was set up anew knows nobody
-            if "accountDoesNotExist" in words and self._forget_account(wanted.server):
+            if not forgotten and "accountDoesNotExist" in words and self._forget_account(wanted.server):
+                forgotten = True
                 continue
             if number == tries or not passing(words):
                 raise CertbotError(f"certbot got no certificate for {', '.join(wanted.domains)}: {explained(words)}")
             self.sleep(2 * 4 ** (number - 1))
-        raise CertbotError(
-            f"certbot got no certificate for {', '.join(wanted.domains)}: the CA does not know the account"
-        )
+            number += 1
 
-    def words(self, output: str) -> str:
-        """Find the reason of a failure; certbot 2.1 says only "can't set attribute", and its log the rest."""
+    def _log(self) -> str:
+        """Read certbot's log of its last run, which has what certbot 2.1 hides behind "can't set attribute"."""
         path = os.path.join(self.logs, "letsencrypt.log")
-        log = ""
-        if os.path.exists(path):
-            with open(path, encoding="utf-8", errors="replace") as file:
-                log = file.read()
-        return reasons(output, log)
+        if not os.path.exists(path):
+            return ""
+        with open(path, encoding="utf-8", errors="replace") as file:
+            return file.read()
 
     def _forget_account(self, server: str) -> bool:
         """Put the account that the CA does not know aside; certbot makes another."""
@@ -256,5 +259,5 @@ def passing(words: str) -> bool:
 
 
 def explained(words: str) -> str:
-    hints = [hint for mark, hint in HINTS.items() if mark in words]
+    hints = [hint for mark, hint in HINTS.items() if re.search(mark, words)]
     return f"{words} ({'; '.join(hints)})" if hints else words

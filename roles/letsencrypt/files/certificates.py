@@ -23,7 +23,7 @@ import sys
 import tarfile
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta, timezone
 from email.message import EmailMessage
 from pathlib import Path
@@ -153,6 +153,9 @@ def served(service: dict[str, Any], domain: str) -> str:
 
 def differing(service: dict[str, Any], certificate: Certificate) -> str:
     """Say how what a service serves differs from what is on disk; nothing where it is the same."""
+    if not service["port"]:
+        known = certificate.fingerprint in loaded(service["unit"])
+        return "" if known else f"{service['unit']} was not reloaded since {certificate.name} came"
     where = f"{service['unit']} on port {service['port']}"
     for domain in certificate.domains:
         if domain.startswith("*."):
@@ -198,8 +201,15 @@ class State:
             yield f"{certificate.name}: it is not for {', '.join(sorted(missing))}: run site.yml"
         if left <= timedelta(0):
             yield f"{certificate.name}: it ended on {certificate.ends:%Y-%m-%d %H:%M} UTC"
-        elif left < renew_before(certificate.lifetime, None) * 2 / 3:
+        elif left < self._renewed_by(certificate) * 2 / 3:
             yield f"{certificate.name}: {left.total_seconds() / 86400:.1f} days left, its renewal is overdue"
+
+    def _renewed_by(self, certificate: Certificate) -> timedelta:
+        """How long before its end a certificate that is renewed in time has been."""
+        usual = renew_before(certificate.lifetime, None)
+        if certificate.name in self.config["own"]:
+            return usual
+        return min(usual, renew_before(certificate.lifetime, self.config["renew_before_days"]))
 
     def pairs(self) -> Iterator[tuple[dict[str, Any], Certificate]]:
         """Give each service with each certificate that it uses."""
@@ -212,12 +222,7 @@ class State:
         """Name the units that serve something else than is on disk, and why that is known."""
         units: dict[str, str] = {}
         for service, certificate in self.pairs():
-            if service["port"]:
-                reason = differing(service, certificate)
-            elif certificate.fingerprint in loaded(service["unit"]):
-                reason = ""
-            else:
-                reason = f"{service['unit']} was not reloaded since {certificate.name} came"
+            reason = differing(service, certificate)
             if reason:
                 units.setdefault(service["unit"], reason)
         return units
@@ -262,9 +267,10 @@ def table(state: State) -> list[list[str]]:
         for domain in certificate.domains:
             words = []
             for service, used in state.pairs():
-                if used is certificate and service["port"]:
-                    one = Certificate(**{**certificate.__dict__, "domains": (domain,)})
-                    words.append(f"{service['unit']}:{service['port']} {'no' if differing(service, one) else 'yes'}")
+                if used is certificate:
+                    port = f":{service['port']}" if service["port"] else ""
+                    same = not differing(service, replace(certificate, domains=(domain,)))
+                    words.append(f"{service['unit']}{port} {'yes' if same else 'no'}")
             rows.append([domain, certificate.issuer, days, renewal, ", ".join(words) or "-"])
     return rows
 

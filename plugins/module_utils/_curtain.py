@@ -10,49 +10,14 @@ import json
 import os
 import re
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime
 
-PERIOD = re.compile(r"\+(?:(?P<hours>\d{1,3})h)?(?:(?P<minutes>\d{1,4})m)?")
-CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
-FAR = timedelta(hours=12)
 MESSAGE = re.compile(r"<!--message-->(.*?)<!--/message-->", re.DOTALL)
 UNTIL = re.compile(r"<!--until-->(.*?)<!--/until-->", re.DOTALL)
 
 
 class CurtainError(Exception):
     """What was asked makes no sense; the message says what to do."""
-
-
-def moment(text: str, now: datetime, zone: tzinfo | None) -> datetime | None:
-    """Read when the curtain is to open, in UTC; what names no zone of its own is in the given one, or the host's."""
-    if not text:
-        return None
-    if (period := PERIOD.fullmatch(text)) and text != "+":
-        length = timedelta(hours=int(period["hours"] or 0), minutes=int(period["minutes"] or 0))
-        return (now + length).replace(second=0, microsecond=0).astimezone(UTC)
-    if clock := CLOCK.fullmatch(text):
-        return _next(text, int(clock[1]), int(clock[2]), now.astimezone(zone))
-    try:
-        given = datetime.fromisoformat(re.sub(r"[zZ]$", "+00:00", text))
-    except ValueError as exc:
-        raise CurtainError(
-            f"{text!r} is no time: give until as 18:30, as 2026-11-24T18:30+00:00, or as +30m or +1h30m"
-        ) from exc
-    if given.tzinfo is None and zone:
-        given = given.replace(tzinfo=zone)
-    return given.astimezone(UTC).replace(microsecond=0)
-
-
-def _next(text: str, hour: int, minute: int, now: datetime) -> datetime:
-    """Find the next time that a clock shows an hour, which is hardly ever meant when it is nearly a day away."""
-    days = [now.date(), now.date() + timedelta(days=1)]
-    times = [datetime(day.year, day.month, day.day, hour, minute, tzinfo=now.tzinfo) for day in days]
-    found = next((time for time in times if time > now), times[-1])
-    if found - now > FAR:
-        raise CurtainError(
-            f"{text} is over 12 hours away: give until with its date, {found.isoformat()}, if it is meant"
-        )
-    return found.astimezone(UTC)
 
 
 def fill(pattern: str, message: str, until: datetime | None) -> tuple[str, str]:

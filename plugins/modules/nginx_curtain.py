@@ -93,25 +93,16 @@ message:
 
 import os
 from datetime import UTC, datetime
-from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.coralnet.server.plugins.module_utils._curtain import Curtain, CurtainError, State, moment
-
-
-def zone(name: str) -> ZoneInfo | None:
-    try:
-        return ZoneInfo(name) if name else None
-    except (ZoneInfoNotFoundError, ValueError) as exc:
-        raise CurtainError(
-            f"this host knows no time zone {name!r}: set time_zone to one such as Europe/Amsterdam"
-        ) from exc
+from ansible_collections.coralnet.server.plugins.module_utils._curtain import Curtain, CurtainError, State
+from ansible_collections.coralnet.server.plugins.module_utils._moment import MomentError, moment, zone
 
 
 def draw(module: AnsibleModule, curtain: Curtain, before: State) -> tuple[State, bool]:
     params = module.params
     now = datetime.now(UTC)
-    until = moment(params["until"], now, zone(params["time_zone"]))
+    until = moment(params["until"], now, zone(params["time_zone"]), "until")
     after, files = curtain.drawn(params["text"], until)
     if until and until <= now and after.until != before.until:
         raise CurtainError(f"until is {after.until}, which is over: give a time to come")
@@ -143,7 +134,7 @@ def main() -> None:
             after, changed = State(), before.drawn
             if changed and not module.check_mode:
                 curtain.open()
-    except (CurtainError, OSError) as exc:
+    except (CurtainError, MomentError, OSError) as exc:
         module.fail_json(msg=str(exc))
 
     module.exit_json(

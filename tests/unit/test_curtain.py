@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.coralnet.server.plugins.module_utils._curtain import CurtainError, fill, moment
+from ansible_collections.coralnet.server.plugins.module_utils._curtain import CurtainError, fill
 from ansible_collections.coralnet.server.plugins.modules import nginx_curtain
 
 AMSTERDAM = ZoneInfo("Europe/Amsterdam")
@@ -23,52 +23,6 @@ PATTERN = """<h1>Reef</h1>
 """
 
 Draw = Callable[..., dict[str, Any]]
-
-
-@pytest.mark.parametrize(
-    ("text", "zone", "expected"),
-    [
-        ("", UTC, None),
-        ("18:30", UTC, "2026-11-24T18:30:00+00:00"),
-        ("18:30", AMSTERDAM, "2026-11-24T17:30:00+00:00"),
-        ("0:00", UTC, "2026-11-25T00:00:00+00:00"),
-        ("00:15", AMSTERDAM, "2026-11-24T23:15:00+00:00"),
-        ("+30m", UTC, "2026-11-24T12:30:00+00:00"),
-        ("+1h30m", AMSTERDAM, "2026-11-24T13:30:00+00:00"),
-        ("+2h", None, "2026-11-24T14:00:00+00:00"),
-        ("2026-11-24T18:30+00:00", AMSTERDAM, "2026-11-24T18:30:00+00:00"),
-        ("2026-11-24T18:30Z", AMSTERDAM, "2026-11-24T18:30:00+00:00"),
-        ("2026-11-24T18:30", AMSTERDAM, "2026-11-24T17:30:00+00:00"),
-        ("2026-11-24 18:30:59.5+01:00", UTC, "2026-11-24T17:30:59+00:00"),
-        # The day on which clocks are put back
-        ("2026-10-25T12:00", AMSTERDAM, "2026-10-25T11:00:00+00:00"),
-    ],
-)
-def test_times(text: str, zone: Any, expected: str | None) -> None:
-    found = moment(text, NOON, zone)
-
-    assert (found.isoformat() if found else None) == expected
-
-
-def test_the_hosts_own_zone_is_the_default() -> None:
-    local = (NOON.astimezone() + timedelta(hours=2)).replace(second=0)
-
-    assert moment(local.strftime("%H:%M"), NOON, None) == local
-    assert moment(local.strftime("%Y-%m-%dT%H:%M"), NOON, None) == local
-
-
-@pytest.mark.parametrize(
-    "text", ["soon", "25:00", "18:60", "18.30", "+", "+30", "-30m", "30m", "2026-13-01", "tomorrow"]
-)
-def test_what_is_no_time(text: str) -> None:
-    with pytest.raises(CurtainError, match="is no time: give until as 18:30"):
-        moment(text, NOON, UTC)
-
-
-@pytest.mark.parametrize(("text", "meant"), [("12:00", "2026-11-25T12:00:00"), ("00:01", "2026-11-25T00:01:00")])
-def test_a_time_that_was_is_hardly_tomorrows(text: str, meant: str) -> None:
-    with pytest.raises(CurtainError, match=f"over 12 hours away: give until with its date, {meant}"):
-        moment(text, NOON, UTC)
 
 
 def test_words_are_text() -> None:

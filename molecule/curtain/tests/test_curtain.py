@@ -62,7 +62,7 @@ def test_drawn_by_the_playbook(reef: Visitor, playbook: Callable[..., Any]) -> N
     assert reef.get("/").status_code == 503
     assert changed(maintenance(*words)) == 0
     assert changed(maintenance("-e", "curtain=open", "--check")) == 1
-    assert "say -e curtain=drawn or -e curtain=open" in maintenance().stdout
+    assert "-e curtain=drawn or -e curtain=open" in maintenance().stdout
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"])

@@ -1,0 +1,263 @@
+#!/usr/bin/python
+# Copyright: CoralNet server contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: django_maintenance
+short_description: Announce maintenance on a Django site's own pages
+version_added: 0.1.0
+description:
+  - Puts the site's own notice up and takes it down, with the site's own commands, and reads it as its pages do.
+  - The notice is the banner before the maintenance. The page in the site's place while it lasts is
+    M(coralnet.server.nginx_curtain).
+  - A notice that a person or another run has put up is not touched unless O(replace) says so.
+author:
+  - CoralNet server contributors (@coralnet)
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+  diff_mode:
+    description: Will return details on what has changed, when in diff mode.
+    support: full
+  idempotent:
+    description: When run twice in a row outside check mode, with the same arguments, the second run makes no change.
+    support: full
+options:
+  state:
+    description: Whether visitors are told of maintenance.
+    type: str
+    choices: ['on', 'off']
+    required: true
+  backend:
+    description:
+      - What the site has. V(maintenanceon) is a pair of commands C(maintenanceon) and C(maintenanceoff) with a JSON
+        file at the setting C(MAINTENANCE_DETAILS_FILE_PATH), as CoralNet has them, with or without C(--date) and
+        C(--message).
+      - V(maintenance_mode) is the package django-maintenance-mode. Its notice takes the site's place.
+      - V(commands) are O(on_command), O(off_command) and O(status_command). V(none) is a site without a notice.
+    type: str
+    choices: [maintenanceon, maintenance_mode, commands, none]
+    default: maintenanceon
+  manage:
+    description:
+      - The words that run the site's C(manage.py) as the account and with the environment of the site.
+      - Required for the backends V(maintenanceon) and V(maintenance_mode).
+    type: list
+    elements: str
+    default: []
+  start:
+    description:
+      - When the maintenance starts, to the minute - a time such as V(18:30), which is the next one within 12 hours; a
+        date and time such as V(2026-11-24T18:30+00:00); or a time from now, such as V(+30m) or V(+1h30m).
+      - A time without a zone is in Django's C(TIME_ZONE), as in the site's own command.
+      - Empty leaves it to the site's command. So that a run can be repeated, a notice that is up keeps its start where
+        this is empty or counts from now.
+    type: str
+    default: ""
+  end:
+    description:
+      - When the site is expected to be back, as O(start); a time from now counts from the start.
+      - The backend V(maintenanceon) tells it at the end of the message.
+    type: str
+    default: ""
+  message:
+    description:
+      - What the notice says. The backend V(maintenanceon) takes HTML.
+      - Empty is the site's own words. A notice that is up keeps its words, where its start is the wanted one.
+    type: str
+    default: ""
+  replace:
+    description: Change or take down a notice that somebody else put up.
+    type: bool
+    default: false
+  on_command:
+    description:
+      - Words of the command that puts the notice up. V({start}) and V({end}) in them become the times in ISO 8601 and
+        UTC, V({message}) the message.
+      - Required, as the next two, for the backend V(commands).
+    type: list
+    elements: str
+    default: []
+  off_command:
+    description: Words of the command that takes it down.
+    type: list
+    elements: str
+    default: []
+  status_command:
+    description: Words of a command that ends with 0 where the notice is up and with 1 where it is not.
+    type: list
+    elements: str
+    default: []
+  record:
+    description: Directory on the host where it is noted which notices this module put up.
+    type: path
+    default: /var/lib/django-maintenance
+seealso:
+  - module: coralnet.server.nginx_curtain
+"""
+
+EXAMPLES = r"""
+- name: Announce maintenance
+  coralnet.server.django_maintenance:
+    manage: [/srv/www/coralnet/run, python, manage.py]
+    state: 'on'
+    start: "18:30"
+    message: New annotation tools are being installed.
+
+- name: Take the notice down
+  coralnet.server.django_maintenance:
+    manage: [/srv/www/coralnet/run, python, manage.py]
+    state: 'off'
+"""
+
+RETURN = r"""
+active:
+  description: Whether a notice is up now, or would be.
+  type: bool
+  returned: success
+start:
+  description: When the maintenance starts, in ISO 8601 and UTC. Empty where nothing is announced, or it is not known.
+  type: str
+  returned: success
+  sample: "2026-11-24T18:30:00+00:00"
+start_epoch:
+  description: The same in seconds since 1970. Zero where it is empty.
+  type: int
+  returned: success
+  sample: 1795545000
+seconds_until_start:
+  description: Seconds from now to the start. Zero where it is over or not known.
+  type: int
+  returned: success
+message:
+  description: What the notice says.
+  type: str
+  returned: success
+said:
+  description: What the site's command said. Empty where it was not run.
+  type: str
+  returned: success
+"""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.coralnet.server.plugins.module_utils._moment import MomentError, moment
+from ansible_collections.coralnet.server.plugins.module_utils._notice import (
+    Backend,
+    Commands,
+    Django,
+    MaintenanceMode,
+    MaintenanceOn,
+    Notice,
+    NoticeError,
+    Record,
+    announce,
+    iso,
+    refuse_anothers,
+    withdraw,
+)
+
+
+def backend_of(module: AnsibleModule) -> Backend:
+    params = module.params
+
+    def run(argv: list[str], typed: str) -> tuple[int, str, str]:
+        rc, out, err = module.run_command(argv, data=typed, environ_update={"LC_ALL": "C.UTF-8"})
+        return int(rc), str(out), str(err)
+
+    if params["backend"] == "commands":
+        return Commands(run, params["on_command"], params["off_command"], params["status_command"])
+    django = Django(run, params["manage"])
+    return MaintenanceMode(django) if params["backend"] == "maintenance_mode" else MaintenanceOn(django)
+
+
+def wish(params: dict[str, Any], backend: Backend, before: Notice) -> Notice:
+    """Say how the notice is to read."""
+    now = datetime.now(UTC)
+    if before.active and params["start"][:1] in ("", "+"):
+        start = before.start
+    else:
+        start = moment(params["start"], now, backend.zone, "start")
+        if start and start < now.replace(second=0, microsecond=0) and start != before.start:
+            raise NoticeError(f"start is {iso(start)}, which is over: give a time to come")
+    end = moment(params["end"], start or now, backend.zone, "end")
+    if end and end <= (start or now):
+        raise NoticeError(f"end is {iso(end)}, which is not after the start: give a later one")
+    return backend.wanted(start, end, params["message"])
+
+
+def main() -> None:
+    words = {"type": "list", "elements": "str", "default": []}
+    module = AnsibleModule(
+        argument_spec={
+            "state": {"type": "str", "choices": ["on", "off"], "required": True},
+            "backend": {
+                "type": "str",
+                "choices": ["maintenanceon", "maintenance_mode", "commands", "none"],
+                "default": "maintenanceon",
+            },
+            "manage": words,
+            "start": {"type": "str", "default": ""},
+            "end": {"type": "str", "default": ""},
+            "message": {"type": "str", "default": ""},
+            "replace": {"type": "bool", "default": False},
+            "on_command": words,
+            "off_command": words,
+            "status_command": words,
+            "record": {"type": "path", "default": "/var/lib/django-maintenance"},
+        },
+        supports_check_mode=True,
+    )
+    params = module.params
+    needs = {"commands": ["on_command", "off_command", "status_command"], "none": []}
+    for name in needs.get(params["backend"], ["manage"]):
+        if not params[name]:
+            module.fail_json(msg=f"the backend {params['backend']} needs {name}")
+    if params["backend"] == "none":
+        finish(module, Notice(), Notice(), "")
+
+    said = ""
+    try:
+        backend = backend_of(module)
+        record = Record(params["record"], backend.key)
+        before = backend.state()
+        if params["state"] == "on":
+            after = wish(params, backend, before)
+            if before.active and (not backend.reads or before.fits(after.start, after.end, after.message)):
+                after = before
+            else:
+                refuse_anothers(record, before, params["replace"])
+                if not module.check_mode:
+                    said, after = announce(backend, record, after)
+        else:
+            after = Notice()
+            if before != after:
+                refuse_anothers(record, before, params["replace"])
+                if not module.check_mode:
+                    said = withdraw(backend, record)
+    except (NoticeError, MomentError, OSError) as exc:
+        module.fail_json(msg=str(exc))
+    finish(module, before, after, said)
+
+
+def finish(module: AnsibleModule, before: Notice, after: Notice, said: str) -> None:
+    start = int(after.start.timestamp()) if after.start else 0
+    module.exit_json(
+        changed=before != after,
+        active=after.active,
+        start=iso(after.start),
+        start_epoch=start,
+        seconds_until_start=max(0, start - int(datetime.now(UTC).timestamp())),
+        message=after.message,
+        said=said,
+        diff={"before": str(before), "after": str(after)},
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from conftest import changed
-from shared.visitor import Visitor
+from shared.visitor import Visitor, changed
 
 
 def test_maintenance_is_announced_and_called_off(playbook: Callable[..., Any], visitor: Visitor) -> None:

@@ -822,6 +822,13 @@ def test_gixy_finds_nothing(tmp_path: Path, full: bool, about: dict[str, Any]) -
     (sites / "refuse").write_text(render("nginx", REFUSE, **settings))
     for item in [*TLS["nginx_sites"], *([FULL_ITEM["item"]] if full else [])]:
         (sites / item["name"]).write_text(render("nginx", SITE, **settings, item=item))
+        if "curtain" in item:
+            for template, name in ((CURTAIN_HTTP, "http"), (CURTAIN_SERVER, "server"), (COOKIE, "cookie")):
+                values = {"item": item["name"]} if template == COOKIE else curtain(item)
+                text = render("nginx", template, **settings, **values)
+                (tmp_path / f"{item['name']}.{name}.conf").write_text(text)
+    for file in [*tmp_path.glob("*.conf"), *sites.iterdir()]:
+        file.write_text(file.read_text().replace("/etc/nginx/curtain", str(tmp_path)))
     main = tmp_path / "nginx.conf"
     main.write_text(render("nginx", NGINX, **settings).replace("/etc/nginx/sites", f"{tmp_path}/sites"))
 

@@ -73,7 +73,10 @@ def test_a_configuration_that_nginx_refuses_fails_every_run(
             assert reef.get("/static/reef.txt").status_code == 200
     finally:
         host.run_expect([0], "rm /etc/nginx/conf.d/broken.conf")
-    assert playbook().returncode == 0
+    host.run_expect([0], "touch /etc/systemd/system/nginx.service.d/sandbox.conf")  # as a changed one is new
+    result = playbook()
+    assert result.returncode == 0
+    assert "nginx runs with the sandbox of before" in " ".join(result.stdout.split())
 
 
 def test_files_of_ours_that_nginx_refuses_are_put_back(
@@ -112,4 +115,6 @@ def test_files_of_ours_that_nginx_refuses_are_put_back(
         host.run_expect([0], "systemctl restart nginx")
         assert reef.get("/static/reef.txt").status_code == 200
         assert Visitor(address, "own.test").get("/").text == "generated"
-    assert changed(playbook()) == 0
+    result = playbook()
+    assert changed(result) == 0
+    assert "sandbox of before" not in " ".join(result.stdout.split()), "nginx was restarted"

@@ -16,8 +16,8 @@ BODY = "The reef itself.\n"
 URI = "https://nginx.org/packages/debian"
 SOURCE = "/etc/apt/sources.list.d/nginx.sources"
 PINNED = ["signing", "second", "third"]
-STABLE = ["-e", "nginx_origin=stable"]
-UPGRADE = ["-e", f"@{ROOT}/molecule/nginx_origin/vars/main.yml", *STABLE, "-e", "nginx_hold=true"]
+STABLE = ["-e", "nginx_origin=stable nginx_hold=true nginx_repository_sources=true"]
+UPGRADE = ["-e", f"@{ROOT}/molecule/nginx_origin/vars/main.yml", *STABLE]
 
 
 def repository(*arguments: str) -> list[str]:
@@ -130,7 +130,7 @@ def test_nothing_is_left_of_a_repository_that_is_not_trusted(
 
 
 def test_from_the_distribution_to_nginx_org(host: Any, playbook: Callable[..., Any], reef: Visitor) -> None:
-    options = [*STABLE, "-e", "nginx_version=1.30.4 nginx_hold=true", "-e", "nginx_repository_sources=true"]
+    options = [*STABLE, "-e", "nginx_version=1.30.4"]
     with visitors(host, "to nginx.org"):
         result = playbook(*options)
     assert changed(result) > 0

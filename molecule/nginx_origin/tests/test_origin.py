@@ -140,7 +140,9 @@ def test_from_the_distribution_to_nginx_org(host: Any, playbook: Callable[..., A
     assert "Sources" in host.check_output("apt-cache madison nginx")
     assert host.check_output("apt-cache policy nginx").count(" 900") > 0
     # whose package it is makes no difference to the site's files and socket
-    workers = host.check_output("cd /proc/$(cat /run/nginx.pid) && stat -c %U $(sed 's:[0-9]*:/proc/&:g' task/*/children)")
+    workers = host.check_output(
+        "cd /proc/$(cat /run/nginx.pid) && stat -c %U $(sed 's:[0-9][0-9]*:/proc/&:g' task/*/children)"
+    )
     assert set(workers.split()) == {"www-data"}
     assert not host.file("/etc/nginx/conf.d/default.conf").exists
     wait_for(

@@ -1,0 +1,26 @@
+"""Updates by playbooks/update.yml: one at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from shared.visitor import ad_hoc, changed
+
+LOCK = "/srv/www/coralnet/lock.json"
+
+
+def test_two_updates_at_once(host: Any, playbook: Callable[..., Any], inventory_name: str) -> None:
+    words = {"path": LOCK, "state": "held", "owner": "anna", "reason": "update to v2"}
+    lock = ad_hoc(inventory_name, "coralnet.server.deploy_lock", words, "--become")
+    try:
+        refused = playbook("-e", "version=v2", path="playbooks/update.yml")
+        assert refused.returncode != 0
+        assert "anna has held the lock since" in refused.stdout
+        assert "(update to v2), and was seen alive" in refused.stdout
+    finally:
+        words = {"path": LOCK, "state": "released", "run": lock["run"]}
+        ad_hoc(inventory_name, "coralnet.server.deploy_lock", words, "--become")
+    done = playbook(path="playbooks/update.yml")
+    assert changed(done) == 0
+    assert not host.file(LOCK).exists

@@ -1,0 +1,89 @@
+# Copyright: CoralNet server contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""One deployment of a site at a time: a file on the host that says whose, what for, and when it was last seen alive."""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+
+QUIET = 900
+"""Seconds without a sign of life after which a run is most likely dead; the longest steps have a task each."""
+
+
+class LockError(Exception):
+    """Somebody else holds the lock; the message says who, and what to do."""
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who deploys, and in which run."""
+
+    run: str
+    owner: str
+    reason: str
+    since: float
+    seen: float
+
+    def __str__(self) -> str:
+        began = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.since))
+        return f"{self.owner} has held the lock since {began} ({self.reason or 'no reason given'})"
+
+
+class Lock:
+    """The file; all that is done with it is done by one process at a time."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def holder(self) -> Holder | None:
+        try:
+            with open(self._path, encoding="utf-8") as file:
+                return Holder(**json.load(file))
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError):
+            return Holder("", "somebody", f"{self._path} cannot be read", 0, 0)  # written whole: not by us
+
+    def take(self, run: str, owner: str, reason: str, take_over: bool = False) -> Holder | None:
+        """Hold the lock for a run, or say that the run lives; give whom it was taken from."""
+        with self._alone():
+            now = time.time()
+            before = self.holder()
+            mine = before is not None and before.run == run
+            if before and not mine and not take_over:
+                raise LockError(self.refusal(before, now))
+            since = before.since if before and mine else now
+            fresh = f"{self._path}.new"
+            with open(fresh, "w", encoding="utf-8") as file:
+                json.dump(asdict(Holder(run, owner, reason, since, now)), file)
+            os.replace(fresh, self._path)
+            return None if mine else before
+
+    def release(self, run: str) -> None:
+        """Give it back; one that was taken over is another's."""
+        with self._alone():
+            before = self.holder()
+            if before and before.run == run:
+                os.unlink(self._path)
+
+    @staticmethod
+    def refusal(holder: Holder, now: float) -> str:
+        quiet = int(now - holder.seen)
+        if quiet < QUIET:
+            return f"{holder}, and was seen alive {quiet} s ago: wait for it to end, or ask"
+        return (
+            f"{holder}, and was not seen alive for {quiet // 60} minutes: if that run is dead, take the lock over"
+            " with -e take_over=true"
+        )
+
+    @contextlib.contextmanager
+    def _alone(self) -> Iterator[None]:
+        with open(f"{self._path}.flock", "w", encoding="utf-8") as file:
+            fcntl.flock(file, fcntl.LOCK_EX)
+            yield

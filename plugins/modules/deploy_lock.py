@@ -1,0 +1,129 @@
+#!/usr/bin/python
+# Copyright: CoralNet server contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+module: deploy_lock
+short_description: Let one run at a time deploy a site
+version_added: 0.1.0
+description:
+  - Holds and gives back the lock of a site, a file on the host that says who deploys and what for.
+  - The lock is no state of the host that a run is to reach, so nothing is ever reported as changed.
+  - A run that was killed leaves its lock. The next one is told whose it is, when it was last seen alive, and how to
+    take it over.
+author:
+  - CoralNet server contributors (@coralnet)
+attributes:
+  check_mode:
+    description: Can run in C(check_mode) and return changed status prediction without modifying target.
+    support: full
+    details: A lock that somebody else holds is a warning in check mode, since nothing is changed then.
+  diff_mode:
+    description: Will return details on what has changed, when in diff mode.
+    support: none
+options:
+  path:
+    description: The file. Its directory must be there and be root's.
+    type: path
+    required: true
+  state:
+    description:
+      - V(held) takes the lock, or tells that a run which holds it is alive. V(released) gives it back, where the run
+        holds it.
+    type: str
+    choices: [held, released]
+    required: true
+  run:
+    description:
+      - What tells one run from any other, as the module returned it when the lock was taken. Without it the run is a
+        new one.
+      - Required to give the lock back.
+    type: str
+  owner:
+    description: Who deploys. Shown to the next.
+    type: str
+    default: somebody
+  reason:
+    description: What for. Shown to the next.
+    type: str
+    default: ""
+  take_over:
+    description: Take the lock from whom holds it.
+    type: bool
+    default: false
+"""
+
+EXAMPLES = r"""
+- name: Let nobody else deploy
+  coralnet.server.deploy_lock:
+    path: /srv/www/coralnet/lock.json
+    state: held
+    owner: anna
+    reason: update to v2
+  register: deploy_lock
+
+- name: Let others deploy again
+  coralnet.server.deploy_lock:
+    path: /srv/www/coralnet/lock.json
+    state: released
+    run: "{{ deploy_lock.run }}"
+"""
+
+RETURN = r"""
+run:
+  description: What tells this run from any other.
+  type: str
+  returned: success
+other:
+  description:
+    - Who held the lock before, where it was taken over; in check mode, who holds it. Empty where nobody else did.
+  type: str
+  returned: success
+"""
+
+import os
+import uuid
+
+from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.coralnet.server.plugins.module_utils._lock import Lock, LockError
+
+
+def main() -> None:
+    module = AnsibleModule(
+        argument_spec={
+            "path": {"type": "path", "required": True},
+            "state": {"type": "str", "choices": ["held", "released"], "required": True},
+            "run": {"type": "str"},
+            "owner": {"type": "str", "default": "somebody"},
+            "reason": {"type": "str", "default": ""},
+            "take_over": {"type": "bool", "default": False},
+        },
+        required_if=[("state", "released", ["run"])],
+        supports_check_mode=True,
+    )
+    params = module.params
+    run = params["run"] or uuid.uuid4().hex
+    lock = Lock(params["path"])
+    other = None
+    try:
+        if module.check_mode:
+            holder = lock.holder()
+            if holder and holder.run != run:
+                other = holder
+                module.warn(f"{holder}: a run that changes something would be refused")
+        elif params["state"] == "released":
+            lock.release(run)
+        elif not os.path.isdir(os.path.dirname(params["path"])):
+            raise LockError(f"{os.path.dirname(params['path'])} is not there: run site.yml first")
+        else:
+            other = lock.take(run, params["owner"], params["reason"], params["take_over"])
+    except (LockError, OSError) as exc:
+        module.fail_json(msg=str(exc))
+
+    module.exit_json(changed=False, run=run, other=str(other or ""))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,104 @@
+"""One deployment at a time: who holds the lock, who is refused, and what a dead run leaves."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ansible.module_utils.testing import patch_module_args
+from ansible_collections.coralnet.server.plugins.module_utils._lock import Lock, LockError
+from ansible_collections.coralnet.server.plugins.modules import deploy_lock
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "lock.json"
+
+
+def race(path: str, run: str) -> bool:
+    try:
+        Lock(path).take(run, "somebody", "")
+    except LockError:
+        return False
+    return True
+
+
+def test_a_run_holds_it_and_gives_it_back(path: Path) -> None:
+    lock = Lock(str(path))
+    assert lock.take("1", "anna", "update to v2") is None
+    began = lock.holder()
+    assert lock.take("1", "anna", "update to v2") is None, "a sign of life"
+    alive = lock.holder()
+    assert began
+    assert alive
+    assert (alive.since, alive.owner) == (began.since, "anna")
+    assert alive.seen > began.seen
+    lock.release("1")
+    assert lock.holder() is None
+    lock.release("1")
+
+
+def test_the_second_is_told_who_holds_it(path: Path) -> None:
+    lock = Lock(str(path))
+    lock.take("1", "anna", "update to v2")
+    with pytest.raises(LockError, match=r"anna has held .*update to v2.*seen alive 0 s ago: wait for it to end"):
+        lock.take("2", "ben", "")
+    lock.release("2")
+    assert lock.holder()
+
+
+def test_a_dead_run_is_taken_over_when_told(path: Path) -> None:
+    lock = Lock(str(path))
+    long_ago = time.time() - 7200
+    path.write_text(json.dumps({"run": "1", "owner": "anna", "reason": "", "since": long_ago, "seen": long_ago}))
+    with pytest.raises(LockError, match=r"not seen alive for 120 minutes.* -e take_over=true"):
+        lock.take("2", "ben", "")
+    taken = lock.take("2", "ben", "", take_over=True)
+    assert taken
+    assert taken.owner == "anna"
+    lock.release("1")
+    holder = lock.holder()
+    assert holder
+    assert holder.owner == "ben", "the first came back to life and took another's lock away"
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", '{"run": "1"}'])
+def test_what_cannot_be_read_is_somebodys(path: Path, content: str) -> None:
+    path.write_text(content)
+    with pytest.raises(LockError, match=r"cannot be read.*-e take_over=true"):
+        Lock(str(path)).take("2", "ben", "")
+    assert Lock(str(path)).take("2", "ben", "", take_over=True)
+
+
+def test_one_of_many_at_once_gets_it(path: Path) -> None:
+    with multiprocessing.Pool(4) as pool:
+        got = pool.starmap(race, [(str(path), str(run)) for run in range(40)])
+    assert got.count(True) == 1
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_the_module(path: Path, capsys: pytest.CaptureFixture[str], check: bool) -> None:
+    def module(**options: Any) -> dict[str, Any]:
+        given = {"path": str(path), "state": "held", "owner": "ben", **options}
+        with patch_module_args({**given, "_ansible_check_mode": check}), pytest.raises(SystemExit):
+            deploy_lock.main()
+        answer: dict[str, Any] = json.loads(capsys.readouterr().out)
+        return answer
+
+    Lock(str(path)).take("1", "anna", "")
+    refused = module()
+    if check:
+        assert "anna has held the lock" in refused["other"]
+        return
+    assert "anna has held the lock" in refused["msg"]
+    taken = module(take_over=True)
+    assert "anna" in taken["other"]
+    assert module(run=taken["run"])["run"] == taken["run"]
+    assert "run" in module(state="released")["msg"]
+    assert not module(state="released", run=taken["run"])["changed"]
+    assert not path.exists()
+    assert "is not there: run site.yml first" in module(path=str(path / "nowhere" / "lock"))["msg"]

@@ -4,8 +4,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+from collections.abc import Iterator
 
 from ansible_collections.coralnet.server.plugins.module_utils._run import Run
 
@@ -62,6 +64,22 @@ class Mirror:
             self._must(["git", "init", "--quiet", "--bare", self._path])
         self._must(["git", "-C", self._path, "fetch", "--quiet", "--prune", "--", self._repository, *REFSPECS])
 
+    @contextlib.contextmanager
+    def aside(self) -> Iterator[Mirror]:
+        """Fetch into another mirror, which borrows what this one has and is thrown away; this one stays as it is."""
+        path = self._must(["mktemp", "--directory"]).strip()
+        try:
+            self._must(["git", "clone", "--quiet", "--bare", "--shared", "--", self._path, path])
+            other = Mirror(path, self._repository, self._run)
+            other.fetch()
+            yield other
+        finally:
+            self._run(["rm", "-r", "-f", "--", path])
+
+    def git(self, words: list[str]) -> str:
+        """Ask git something; quoted paths would be hard to read."""
+        return self._must(["git", "-C", self._path, "-c", "core.quotePath=false", *words], "read")
+
     def local_commit(self, version: str) -> str:
         rc, out, _err = self._run(
             ["git", "-C", self._path, "rev-parse", "--verify", "--quiet", f"{version}^{{commit}}"]
@@ -70,7 +88,8 @@ class Mirror:
             raise GitError(f"{self._repository} has no commit {version!r}: set django_app_version to one it has")
         return out.strip()
 
-    def _must(self, argv: list[str]) -> None:
-        rc, _out, err = self._run(argv)
+    def _must(self, argv: list[str], verb: str = "fetch") -> str:
+        rc, out, err = self._run(argv)
         if rc != 0:
-            raise GitError(f"could not fetch {self._repository}: {err.strip()}")
+            raise GitError(f"could not {verb} {self._repository}: {err.strip()}")
+        return out

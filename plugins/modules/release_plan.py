@@ -21,7 +21,8 @@ attributes:
     description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
     details:
-      - Check mode asks the repository but does not fetch from it.
+      - Check mode asks the repository but does not fetch into the mirror. Where there is one, it looks at new commits
+        in a directory that is removed again.
       - Where git or O(user) does not exist yet, RV(commit) is empty and RV(build) is true.
   diff_mode:
     description: Will return details on what has changed, when in diff mode.
@@ -52,6 +53,13 @@ options:
     description: Whatever else a build depends on. Only a digest of it is kept.
     type: dict
     default: {}
+  requirements:
+    description:
+      - Requirement files of the site, relative to its source. What changes in them, and in the C(.txt) files beside
+        them, is said in RV(changes).
+    type: list
+    elements: str
+    default: []
   rebuild:
     description: Whether to build a new release even where a fitting one is there.
     type: bool
@@ -107,6 +115,19 @@ current_commit:
   description: The commit of the current release. Empty where there is none.
   type: str
   returned: success
+changes:
+  description:
+    - What lies between the two commits, in words - commits, changed requirements, migrations, the number of static
+      files. Empty where nothing does, or where there is no current release.
+  type: list
+  elements: str
+  returned: success
+  sample:
+    - "files: 3 changed, 1 of them static"
+    - "commits: 1"
+    - "  0123456 Anna: Show the size of images"
+    - "migrations: 1"
+    - "  new sources/migrations/0002_image_file_size.py"
 """
 
 import os
@@ -114,20 +135,26 @@ import shutil
 import time
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.coralnet.server.plugins.module_utils._changes import between
 from ansible_collections.coralnet.server.plugins.module_utils._git import GitError, Mirror
 from ansible_collections.coralnet.server.plugins.module_utils._release import current, digest, finished, new_name
 from ansible_collections.coralnet.server.plugins.module_utils._user import as_user, user_exists
 
 
-def resolve(module: AnsibleModule) -> str:
-    """Find the commit, and have it in the mirror unless this is check mode."""
+def mirror_of(module: AnsibleModule) -> Mirror | None:
+    """Give the mirror, or nothing on a host that check mode finds bare."""
     params = module.params
     ready = shutil.which("git") is not None and user_exists(params["user"])
     if not ready:
         if module.check_mode:
-            return ""
+            return None
         raise GitError(f"{params['user']} cannot run git here: install git and make the account first")
-    mirror = Mirror(params["mirror"], params["repository"], lambda argv: as_user(module, params["user"], argv))
+    return Mirror(params["mirror"], params["repository"], lambda argv: as_user(module, params["user"], argv))
+
+
+def resolve(module: AnsibleModule, mirror: Mirror) -> str:
+    """Find the commit, and have it in the mirror unless this is check mode."""
+    params = module.params
     commit = mirror.remote_commit(params["version"])
     wanted = commit or params["version"]
     if not mirror.has(wanted):
@@ -135,6 +162,17 @@ def resolve(module: AnsibleModule) -> str:
             return commit
         mirror.fetch()
     return mirror.local_commit(wanted)
+
+
+def changes(module: AnsibleModule, mirror: Mirror, old: str, new: str) -> list[str]:
+    """Say what lies between two commits; one that is gone from the repository says nothing."""
+    if not old or not new or old == new or not mirror.has(old):
+        return []
+    requirements = module.params["requirements"]
+    if mirror.has(new):
+        return between(mirror.git, old, new, requirements).lines()
+    with mirror.aside() as other:
+        return between(other.git, old, new, requirements).lines()
 
 
 def main() -> None:
@@ -145,27 +183,30 @@ def main() -> None:
             "repository": {"type": "str", "required": True},
             "version": {"type": "str", "required": True},
             "inputs": {"type": "dict", "default": {}},
+            "requirements": {"type": "list", "elements": "str", "default": []},
             "rebuild": {"type": "bool", "default": False},
             "user": {"type": "str", "required": True},
         },
         supports_check_mode=True,
     )
     root = os.path.normpath(module.params["root"])
+    releases = finished(root)
+    running = current(root)
+    running_commit = next((release.commit for release in releases if release.name == running), "")
     try:
-        commit = resolve(module)
+        mirror = mirror_of(module)
+        commit = resolve(module, mirror) if mirror else ""
+        brought = changes(module, mirror, running_commit, commit) if mirror else []
     except GitError as exc:
         module.fail_json(msg=str(exc))
 
     inputs = digest(module.params["inputs"])
-    releases = finished(root)
-    running = current(root)
     fitting = [release.name for release in releases if (release.commit, release.inputs) == (commit, inputs)]
     # The current release first: an older or newer twin of it is no reason to switch.
     wanted = running if running in fitting else (fitting or [""])[-1]
     if module.params["rebuild"]:
         wanted = ""
     build = not wanted
-    running_commit = next((release.commit for release in releases if release.name == running), "")
 
     module.exit_json(
         changed=build,
@@ -175,9 +216,10 @@ def main() -> None:
         inputs=inputs,
         current=running,
         current_commit=running_commit,
+        changes=brought,
         diff={
             "before": f"commit: {running_commit}\n",
-            "after": f"commit: {commit or 'not known before git is installed'}\n",
+            "after": "\n".join([f"commit: {commit or 'not known before git is installed'}", *brought, ""]),
             "before_header": running,
             "after_header": wanted or "a new release",
         },

@@ -142,7 +142,8 @@ def test_plan_of_new_code(run: Run, site: Site, check: bool) -> None:
     assert plan["commit"] == commit
     assert plan["current"] == first["release"]
     assert plan["diff"]["before"] == f"commit: {first['commit']}\n"
-    assert plan["diff"]["after"] == f"commit: {commit}\n"
+    assert plan["changes"] == ["files: 0 changed, 0 of them static", "commits: 1", f"  {commit[:7]} author: two"]
+    assert plan["diff"]["after"] == "\n".join([f"commit: {commit}", *plan["changes"], ""])
 
 
 def test_plan_of_other_inputs_is_another_release(run: Run, site: Site) -> None:

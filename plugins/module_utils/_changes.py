@@ -1,0 +1,73 @@
+# Copyright: CoralNet server contributors
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+"""What lies between two commits of a site, for a person who is about to put the second in the first one's place."""
+
+from __future__ import annotations
+
+import posixpath
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+Git = Callable[[list[str]], str]
+"""Takes git's words; returns its output."""
+
+MIGRATION = re.compile(r"(?:^|/)migrations/(?!__init__)[^/]+\.py$")
+STATIC = re.compile(r"(?:^|/)static/")
+KINDS = {"A": "new", "M": "changed", "D": "removed", "T": "changed"}
+SHOWN = 20
+
+
+@dataclass(frozen=True)
+class Changes:
+    """Commits that come and that go, and the files between them that an update handles in a way of their own."""
+
+    commits: list[str] = field(default_factory=list)
+    left_out: list[str] = field(default_factory=list)
+    requirements: list[str] = field(default_factory=list)
+    migrations: list[str] = field(default_factory=list)
+    static: int = 0
+    files: int = 0
+
+    def lines(self) -> list[str]:
+        """Say it in words; nothing is said of what does not change."""
+        said = [f"files: {self.files} changed, {self.static} of them static"]
+        parts = [("commits", self.commits), ("commits that are left out", self.left_out)]
+        parts += [("requirements", self.requirements), ("migrations", self.migrations)]
+        for title, items in parts:
+            if items:
+                said.append(f"{title}: {len(items)}")
+                said += [f"  {item}" for item in items[:SHOWN]]
+                said += [f"  and {len(items) - SHOWN} more"] if len(items) > SHOWN else []
+        if self.left_out and any(line.startswith("removed") for line in self.migrations):
+            said.append("  which are not reversed in the database")
+        return said
+
+
+def between(git: Git, old: str, new: str, requirements: list[str]) -> Changes:
+    """Compare two commits that git has."""
+    files = [line.split("\t", 1) for line in git(["diff", "--name-status", "--no-renames", old, new]).splitlines()]
+    return Changes(
+        commits=_log(git, old, new),
+        left_out=_log(git, new, old),
+        requirements=_requirements(git, old, new, requirements),
+        migrations=[f"{KINDS.get(kind, kind)} {path}" for kind, path in files if MIGRATION.search(path)],
+        static=sum(1 for _kind, path in files if STATIC.search(path)),
+        files=len(files),
+    )
+
+
+def _log(git: Git, old: str, new: str) -> list[str]:
+    return git(["log", "--no-show-signature", "--format=%h %an: %s", f"{old}..{new}"]).splitlines()
+
+
+def _requirements(git: Git, old: str, new: str, files: list[str]) -> list[str]:
+    """Give the lines that come (+) and go (-), in these files and in those beside them, which they may include."""
+    if not files:
+        return []
+    folders = {posixpath.dirname(file) for file in files}
+    beside = [f":(top,glob){posixpath.join(folder, '*.txt')}" for folder in sorted(folders)]
+    named = [f":(top,literal){file}" for file in files]
+    shown = git(["diff", "--unified=0", "--no-color", "--no-ext-diff", old, new, "--", *named, *beside])
+    changed = re.findall(r"^([+-])(?![+-]{2} )\s*([^#\s].*)$", shown, re.MULTILINE)
+    return [f"{sign} {line.strip()}" for sign, line in changed if not line.startswith("--hash")]

@@ -105,6 +105,7 @@ FULL: dict[str, dict[str, Any]] = {
         "nginx_ipv6": False,
         "nginx_upstream_keepalive": 0,
         "nginx_security_headers": {"Permissions-Policy": "camera=()"},
+        "nginx_acme_peers": ["10.0.0.7", "[2001:db8::7]:80"],
         "nginx_trusted_proxies": ["10.0.0.0/8", "192.0.2.1"],
         "nginx_real_ip_header": "CF-Connecting-IP",
         "nginx_http_snippets": ["proxy_buffers 16 8k;"],

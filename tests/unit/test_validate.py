@@ -230,6 +230,10 @@ BAD = [
     nginx("server_name", site(server_name="reef.example")),
     bad("nginx", "nginx_worker_connections", nginx_worker_connections="many"),
     *(
+        bad("nginx", "nginx_acme_peers", nginx_acme_peers=[peer])
+        for peer in ("", "http://10.0.0.7", "2001:db8::7", "10.0.0.7;", "10.0.0.7:x")
+    ),
+    *(
         nginx("site's curtain", site(curtain=curtain))
         for curtain in (
             {"operators": ["reef.example"]},

@@ -3,7 +3,7 @@
 
     certificates show       each name: issuer, days left, next renewal, and what every service serves
     certificates check      have every service that serves an old one load the new one; fail where anything is wrong
-    certificates prepare    before a renewal: keep a copy of /etc/letsencrypt, and tell certbot when each is due
+    certificates prepare    before a renewal: tell certbot when each is due, and keep a copy of /etc/letsencrypt
     certificates alert UNIT tell the admin that a unit failed
 
 What there is stands in /etc/certificates.json, which the role letsencrypt writes.
@@ -254,6 +254,7 @@ def check(state: State, say: Callable[[str], None]) -> None:
     while (left := state.stale()) and time.monotonic() < deadline:
         time.sleep(0.3)
     state.complaints += left.values()
+    state.complaints += failed_hooks(last_run())
 
 
 def table(state: State) -> list[list[str]]:
@@ -292,10 +293,7 @@ def with_due_time(text: str, due: timedelta | None) -> str:
 
 
 def prepare(state: State, say: Callable[[str], None]) -> None:
-    """Keep a copy, and tell certbot when each certificate is due; its own default fits lives of 90 days alone."""
-    copy = backup(LETSENCRYPT, BACKUPS, state.config["keep_backups"], state.now)
-    if copy:
-        say(f"Copied {LETSENCRYPT} to {copy}")
+    """Tell certbot when each certificate is due, since its own default fits lives of 90 days alone; keep a copy."""
     days = state.config["renew_before_days"]
     for certificate in state.found:
         path = LETSENCRYPT / "renewal" / f"{certificate.name}.conf"
@@ -310,6 +308,9 @@ def prepare(state: State, say: Callable[[str], None]) -> None:
             fresh.chmod(path.stat().st_mode & 0o7777)
             fresh.replace(path)
             say(f"Set when {certificate.name} is due")
+    copy = backup(LETSENCRYPT, BACKUPS, state.config["keep_backups"], state.now)
+    if copy:
+        say(f"Copied {LETSENCRYPT} to {copy}")
 
 
 def digest(folder: Path) -> str:
@@ -350,11 +351,30 @@ def certbots_words(log: str) -> str:
     return "\n".join(dict.fromkeys(re.findall(r"^acme\.messages\.Error: (.+)", log, re.MULTILINE)))
 
 
+def failed_hooks(log: str) -> list[str]:
+    """Find the hooks that failed, which is a success for certbot."""
+    ran = re.findall(r"Running \S+ command: (.+)\n(?:(?!.*Running \S+ command).*\n)*?.*reported error code (\d+)", log)
+    return [f"certbot's hook {command} ended with exit code {code}" for command, code in ran]
+
+
+def last_run() -> str:
+    """Read what certbot logged in its last run; the distribution's appends to one file for a week."""
+    log = LOG.read_text(errors="replace") if LOG.exists() else ""
+    return log.rpartition(":certbot version: ")[2]
+
+
+def journal(unit: str) -> str:
+    """Read what a unit had to say when it ran last."""
+    run_id = run(["systemctl", "show", "--property=InvocationID", "--value", unit]).strip()
+    return run(["journalctl", f"_SYSTEMD_INVOCATION_ID={run_id}", "+", f"INVOCATION_ID={run_id}", "--lines", "40",
+                "--no-pager", "--output", "cat"])  # fmt: skip
+
+
 def alert(config: dict[str, Any], unit: str) -> None:
     """Tell the admin, by the inventory's own command and by mail."""
     host = socket.getfqdn()
-    text = run(["journalctl", "--unit", unit, "--lines", "40", "--no-pager", "--output", "cat"])
-    if unit.startswith("certbot") and LOG.exists() and (words := certbots_words(LOG.read_text(errors="replace"))):
+    text = journal(unit)
+    if unit.startswith("certbot") and (words := certbots_words(last_run())):
         text += f"\nThe CA said:\n{words}\n"
     text = f"{unit} failed on {host}. The certificates there go on as they are until they end.\n\n{text}"
     failures = []

@@ -248,10 +248,39 @@ def test_backup(tmp_path: Path) -> None:
         ),
         ("x\nacme.messages.Error: one\nx\nacme.messages.Error: two\nacme.messages.Error: one\n", "one\ntwo"),
         ("2026-11-24: certbot: nothing is due\n", ""),
+        (
+            "Notifying user:\n  Domain: reef.test\n  Type:   dns\n  Detail: x\n\nHint: y\n",
+            "Domain: reef.test\nType:   dns\nDetail: x",
+        ),
     ],
 )
 def test_certbots_words(log: str, words: str) -> None:
     assert certificates.certbots_words(log) == words
+
+
+RAN = "1:INFO:certbot.compat.misc:Running deploy-hook command: /etc/hooks/{}\n"
+FAILED = "1:WARNING:certbot.display.ops:Hook 'deploy-hook' reported error code {}\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "complaints"),
+    [
+        ("", []),
+        (RAN.format("a") + RAN.format("b"), []),
+        (RAN.format("a") + "x\n" + FAILED.format(3), ["certbot's hook /etc/hooks/a ended with exit code 3"]),
+        (RAN.format("a") + RAN.format("b") + FAILED.format(1), ["certbot's hook /etc/hooks/b ended with exit code 1"]),
+    ],
+)
+def test_failed_hooks(log: str, complaints: list[str]) -> None:
+    assert certificates.failed_hooks(log) == complaints
+
+
+def test_an_old_runs_log_is_no_news(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(certificates, "LOG", tmp_path / "letsencrypt.log")
+    assert certificates.last_run() == ""
+    start = "2026-11-24 19:50:26,498:DEBUG:certbot._internal.main:certbot version: 4.0.0\n"
+    certificates.LOG.write_text(f"{start}old\n{start}new\n")
+    assert certificates.last_run() == "4.0.0\nnew\n"
 
 
 @pytest.fixture(scope="module")

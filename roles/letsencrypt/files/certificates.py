@@ -332,7 +332,8 @@ def backup(folder: Path, target: Path, keep: int, now: datetime) -> Path | None:
     if kept and kept[-1].name.endswith(f"-{mark}.tar.gz"):
         return None
     path = target / f"{now:%Y%m%dT%H%M%SZ}-{mark}.tar.gz"
-    fresh = target / f".{path.name}.new"
+    # One name for all, so that nothing is left of a copy for which there was no room
+    fresh = target / ".new"
     fresh.unlink(missing_ok=True)
     fresh.touch(mode=0o600, exist_ok=False)
     with tarfile.open(fresh, "w:gz") as archive:
@@ -348,7 +349,8 @@ def backup(folder: Path, target: Path, keep: int, now: datetime) -> Path | None:
 
 def certbots_words(log: str) -> str:
     """Find what the CA said in certbot's log, which certbot itself may hide."""
-    return "\n".join(dict.fromkeys(re.findall(r"^acme\.messages\.Error: (.+)", log, re.MULTILINE)))
+    words = r"^(?:acme\.messages\.Error: (.+)| +((?:Domain|Type|Detail): .+))"
+    return "\n".join(dict.fromkeys(said or failed for said, failed in re.findall(words, log, re.MULTILINE)))
 
 
 def failed_hooks(log: str) -> list[str]:
@@ -417,7 +419,11 @@ def main() -> int:
         return 0
     state = State(config)
     if arguments.verb == "prepare":
-        prepare(state, say)
+        try:
+            prepare(state, say)
+        except OSError as exc:
+            print(f"{LETSENCRYPT} could not be prepared and copied to {BACKUPS}: {exc}", file=sys.stderr)
+            return 1
         return 0
     if arguments.verb == "check":
         check(state, say)

@@ -57,8 +57,8 @@ def between(git: Git, old: str, new: str, requirements: list[str]) -> Changes:
     )
 
 
-def _log(git: Git, old: str, new: str) -> list[str]:
-    return git(["log", "--no-show-signature", "--format=%h %an: %s", f"{old}..{new}"]).splitlines()
+def _log(git: Git, known: str, other: str) -> list[str]:
+    return git(["log", "--no-show-signature", "--format=%h %an: %s", f"{known}..{other}"]).splitlines()
 
 
 def _requirements(git: Git, old: str, new: str, files: list[str]) -> list[str]:

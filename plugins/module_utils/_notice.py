@@ -170,7 +170,7 @@ class MaintenanceOn:
             told = end.astimezone(self.zone).strftime("%-d %B %Y, %H:%M %Z")
             message = f"{message} The site is expected to be back by {told}.".strip()
         if message and "--message" not in self._options:
-            raise NoticeError("maintenanceon of this site takes no --message: leave message and end empty")
+            raise NoticeError("maintenanceon of this site takes no --message: leave text and end empty")
         return Notice(True, start, None, message)
 
     def put_up(self, notice: Notice) -> str:
@@ -238,7 +238,7 @@ class MaintenanceMode:
 
     def wanted(self, start: datetime | None, end: datetime | None, message: str) -> Notice:
         if message:
-            raise NoticeError("django-maintenance-mode takes no message: leave it empty, edit its 503.html")
+            raise NoticeError("django-maintenance-mode takes no text: leave it empty, edit its 503.html")
         if (start or end) and not self._plans:
             raise NoticeError("this django-maintenance-mode plans nothing: leave start and end empty")
         return Notice(True, start, end)
@@ -283,7 +283,7 @@ class Commands:
         given = {"start": start, "end": end, "message": message}
         for name, value in given.items():
             if value and f"{{{name}}}" not in words:
-                raise NoticeError(f"on_command has no {{{name}}}: add it where the {name} goes, or leave {name} empty")
+                raise NoticeError(f"on_command has no {{{name}}}: add it, or do not give that")
         return Notice(True, start, end, message)
 
     def put_up(self, notice: Notice) -> str:

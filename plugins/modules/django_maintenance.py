@@ -63,7 +63,7 @@ options:
       - The backend V(maintenanceon) tells it at the end of the message.
     type: str
     default: ""
-  message:
+  text:
     description:
       - What the notice says. The backend V(maintenanceon) takes HTML.
       - Empty is the site's own words. A notice that is up keeps its words, where its start is the wanted one.
@@ -76,7 +76,7 @@ options:
   on_command:
     description:
       - Words of the command that puts the notice up. V({start}) and V({end}) in them become the times in ISO 8601 and
-        UTC, V({message}) the message.
+        UTC, V({message}) the O(text).
       - Required, as the next two, for the backend V(commands).
     type: list
     elements: str
@@ -105,7 +105,7 @@ EXAMPLES = r"""
     manage: [/srv/www/coralnet/run, python, manage.py]
     state: 'on'
     start: "18:30"
-    message: New annotation tools are being installed.
+    text: New annotation tools are being installed.
 
 - name: Take the notice down
   coralnet.server.django_maintenance:
@@ -188,7 +188,7 @@ def wish(params: dict[str, Any], backend: Backend, before: Notice) -> Notice:
     end = moment(params["end"], start or now, backend.zone, "end")
     if end and end <= (start or now):
         raise NoticeError(f"end is {iso(end)}, which is not after the start: give a later one")
-    return backend.wanted(start, end, params["message"])
+    return backend.wanted(start, end, params["text"])
 
 
 def main() -> None:
@@ -204,7 +204,7 @@ def main() -> None:
             "manage": words,
             "start": {"type": "str", "default": ""},
             "end": {"type": "str", "default": ""},
-            "message": {"type": "str", "default": ""},
+            "text": {"type": "str", "default": ""},
             "replace": {"type": "bool", "default": False},
             "on_command": words,
             "off_command": words,

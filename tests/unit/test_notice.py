@@ -117,7 +117,7 @@ def in_django(later: timedelta) -> datetime:
 
 def test_on_twice_then_off_twice(site: Site) -> None:
     start = in_django(timedelta(hours=1))
-    first = site("on", start=start.strftime("%H:%M"), message="<b>New tools</b>")
+    first = site("on", start=start.strftime("%H:%M"), text="<b>New tools</b>")
 
     assert (first["changed"], first["active"], first["message"]) == (True, True, "<b>New tools</b>")
     assert datetime.fromisoformat(first["start"]) == start
@@ -126,7 +126,7 @@ def test_on_twice_then_off_twice(site: Site) -> None:
     assert "Maintenance mode on." in first["said"]
     date = start.strftime("%Y-%m-%d")
     assert site.calls() == [["maintenanceon", start.strftime("%H:%M"), "--date", date, "--message=<b>New tools</b>"]]
-    assert not site("on", start=start.strftime("%H:%M"), message="<b>New tools</b>")["changed"]
+    assert not site("on", start=start.strftime("%H:%M"), text="<b>New tools</b>")["changed"]
     assert site("off")["changed"]
     assert not site.notice.exists()
     assert not site("off")["changed"]
@@ -138,14 +138,14 @@ def test_on_twice_then_off_twice(site: Site) -> None:
     [
         ({"start": "+45m"}, False),
         ({}, False),
-        ({"message": "Words"}, False),
-        ({"message": "Other words"}, True),
+        ({"text": "Words"}, False),
+        ({"text": "Other words"}, True),
         ({"start": "2036-01-01T10:00"}, True),
-        ({"end": "+10m", "message": "Words"}, True),
+        ({"end": "+10m", "text": "Words"}, True),
     ],
 )
 def test_what_is_a_change(site: Site, options: dict[str, str], changed: bool) -> None:
-    before = site("on", start="+30m", message="Words")
+    before = site("on", start="+30m", text="Words")
     planned = site("on", **options, _ansible_check_mode=True)
     assert len(site.calls()) == 1, "check mode changed something"
     done = site("on", **options)
@@ -158,7 +158,7 @@ def test_what_is_a_change(site: Site, options: dict[str, str], changed: bool) ->
 
 
 def test_the_end_counts_from_the_start_and_is_told_in_djangos_time(site: Site) -> None:
-    told = site("on", start="2036-07-01T18:30", end="+20m", message="Words.")["message"]
+    told = site("on", start="2036-07-01T18:30", end="+20m", text="Words.")["message"]
 
     assert told == "Words. The site is expected to be back by 1 July 2036, 18:50 PDT."
 
@@ -176,7 +176,7 @@ def test_the_old_form_has_neither_date_nor_message(site: Site) -> None:
     assert site.calls() == [["maintenanceon", start.strftime("%H:%M")]]
     assert not site("on", start=start.isoformat())["changed"]
     for options, error in [
-        ({"message": "Words"}, "takes no --message: leave message and end empty"),
+        ({"text": "Words"}, "takes no --message: leave text and end empty"),
         ({"start": "+50h", "replace": True}, ""),
         ({"start": (start + timedelta(days=2)).isoformat()}, "takes no --date: give a start within 24 hours"),
     ]:
@@ -211,7 +211,7 @@ def test_anothers_notice_is_left_alone(site: Site) -> None:
     theirs = json.dumps({"timestamp": int(datetime.now(UTC).timestamp()) + 60, "message": "Theirs"})
     site.notice.write_text(theirs)
 
-    for state, options in [("on", {"start": "2036-01-01T10:00"}), ("on", {"message": "Ours"}), ("off", {})]:
+    for state, options in [("on", {"start": "2036-01-01T10:00"}), ("on", {"text": "Ours"}), ("off", {})]:
         for check in (True, False):
             assert "somebody else put up: set replace" in site(state, **options, _ansible_check_mode=check)["msg"]
     assert site.notice.read_text() == theirs
@@ -251,7 +251,7 @@ def test_a_notice_that_pages_cannot_read_is_an_error(site: Site) -> None:
         ({}, {"backend": "commands", "on_command": ["true"]}, "the backend commands needs off_command"),
         ({}, {"backend": "maintenance_mode"}, "has no django-maintenance-mode"),
         ({"mode_options": [], "pinned": True}, {"backend": "maintenance_mode"}, "MAINTENANCE_MODE rules here"),
-        ({"mode_options": []}, {"backend": "maintenance_mode", "message": "x"}, "takes no message"),
+        ({"mode_options": []}, {"backend": "maintenance_mode", "text": "x"}, "takes no text"),
         ({"mode_options": []}, {"backend": "maintenance_mode", "start": "+1h"}, "plans nothing"),
     ],
 )
@@ -286,7 +286,7 @@ def test_commands_of_the_sites_own(site: Site, tmp_path: Path) -> None:
         "off_command": ["rm", str(mark)],
         "status_command": ["test", "-e", str(mark)],
     }
-    on = {**commands, "start": "2036-01-01T10:00Z", "message": "$(x)"}
+    on = {**commands, "start": "2036-01-01T10:00Z", "text": "$(x)"}
 
     assert site("on", **on)["changed"]
     assert mark.read_text() == "2036-01-01T10:00:00+00:00 $(x)"
@@ -302,7 +302,7 @@ def test_a_site_without_a_notice(site: Site) -> None:
 
 
 def test_what_is_noted_is_readable_and_no_secret(site: Site) -> None:
-    site("on", start="+30m", message="Words")
+    site("on", start="+30m", text="Words")
     (noted,) = (site.directory / "record").iterdir()
 
     assert stat.S_IMODE(noted.stat().st_mode) & 0o022 == 0

@@ -1,4 +1,3 @@
-#!/usr/bin/env python3
 """The host's certificates: kept, renewed in time, and really served.
 
     certificates show       each name: issuer, days left, next renewal, and what every service serves

@@ -94,6 +94,6 @@ def result(host: Any, unit: str) -> str:
     for _try in range(300):
         state = host.check_output(f"systemctl show --property=ActiveState --value {unit}")
         if state not in ("activating", "deactivating"):
-            break
+            return str(host.check_output(f"systemctl show --property=Result --value {unit}"))
         time.sleep(0.2)
-    return str(host.check_output(f"systemctl show --property=Result --value {unit}"))
+    raise AssertionError(f"{unit} does not end")

@@ -10,10 +10,10 @@ import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-Run = Callable[[list[str]], tuple[int, str, str]]
+from ansible_collections.coralnet.server.plugins.module_utils._run import Run
 
 ENVIRONMENT = {"LC_ALL": "C", "DEBIAN_FRONTEND": "noninteractive", "NEEDRESTART_SUSPEND": "1"}
 # apt forgives a repository that it cannot verify while it has older lists of it

@@ -13,13 +13,12 @@ import socket
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta, timezone
+from datetime import datetime, timedelta
 
 from ansible_collections.coralnet.server.plugins.module_utils._http import get
+from ansible_collections.coralnet.server.plugins.module_utils._moment import UTC
+from ansible_collections.coralnet.server.plugins.module_utils._run import Run
 
-Run = Callable[[list[str]], tuple[int, str, str]]
-
-UTC = timezone.utc  # noqa: UP017  # Python 3.10 has no other name for it
 CHALLENGE = ".well-known/acme-challenge"
 # The CA's faults that pass by themselves, and the network's
 PASSING = re.compile(

@@ -5,9 +5,10 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+UTC = timezone.utc  # noqa: UP017  # Python 3.10 has no other name for it
 PERIOD = re.compile(r"\+(?:(?P<hours>\d{1,3})h)?(?:(?P<minutes>\d{1,4})m)?")
 CLOCK = re.compile(r"([01]?\d|2[0-3]):([0-5]\d)")
 FAR = timedelta(hours=12)

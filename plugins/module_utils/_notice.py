@@ -10,11 +10,13 @@ import json
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Protocol
 from zoneinfo import ZoneInfo
 
-Run = Callable[[list[str], str], tuple[int, str, str]]
+from ansible_collections.coralnet.server.plugins.module_utils._moment import UTC
+
+Dialogue = Callable[[list[str], str], tuple[int, str, str]]
 """Takes a command as words and what is typed into it; returns its exit code, output and errors."""
 
 ANSWER = "coralnet-notice "
@@ -115,7 +117,7 @@ def _said(out: str, err: str) -> str:
 class Django:
     """A site's manage.py."""
 
-    def __init__(self, run: Run, manage: list[str]) -> None:
+    def __init__(self, run: Dialogue, manage: list[str]) -> None:
         self._run = run
         self._manage = manage
 
@@ -264,7 +266,7 @@ class Commands:
     zone: ZoneInfo | None = None
     reads = False
 
-    def __init__(self, run: Run, on: list[str], off: list[str], status: list[str]) -> None:
+    def __init__(self, run: Dialogue, on: list[str], off: list[str], status: list[str]) -> None:
         self._run = run
         self._on, self._off, self._status = on, off, status
 

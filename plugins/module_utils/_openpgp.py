@@ -7,10 +7,9 @@ from __future__ import annotations
 import re
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 
-Run = Callable[[list[str]], tuple[int, str, str]]
+from ansible_collections.coralnet.server.plugins.module_utils._run import Run
 
 DAY = 86400
 WEAK_BELOW = 2048

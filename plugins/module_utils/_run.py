@@ -14,11 +14,11 @@ Run = Callable[[list[str]], tuple[int, str, str]]
 """Takes a command as words; returns its exit code, output and errors."""
 
 
-def runner(module: AnsibleModule) -> Run:
-    """Run programs as the module does, with messages in plain English."""
+def runner(module: AnsibleModule, **environment: str) -> Run:
+    """Run programs as the module does, with messages in plain English unless the environment says otherwise."""
 
     def run(argv: list[str]) -> tuple[int, str, str]:
-        rc, out, err = module.run_command(argv, environ_update={"LC_ALL": "C"})
+        rc, out, err = module.run_command(argv, environ_update={"LC_ALL": "C", **environment})
         return int(rc), str(out), str(err)
 
     return run

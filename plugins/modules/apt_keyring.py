@@ -17,17 +17,15 @@ description:
   - Warns of keys that are about to expire.
 author:
   - CoralNet server contributors (@coralnet)
+extends_documentation_fragment: coralnet.server.attributes
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
     details: Keys and repository are checked in check mode too.
   diff_mode:
-    description: Will return details on what has changed, when in diff mode.
     support: full
     details: Fingerprints and when they expire, not the file itself.
   idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second run makes no change.
     support: full
 options:
   path:
@@ -128,6 +126,7 @@ from ansible_collections.coralnet.server.plugins.module_utils._openpgp import (
     read_keys,
     warnings,
 )
+from ansible_collections.coralnet.server.plugins.module_utils._run import runner
 
 LARGEST = 1024 * 1024
 
@@ -186,10 +185,7 @@ def main() -> None:
     if shutil.which("gpg") is None:
         module.fail_json(msg="there is no gpg on this host: install the package gpg first")
 
-    def run(argv: list[str]) -> tuple[int, str, str]:
-        rc, out, err = module.run_command(argv, environ_update=ENVIRONMENT)
-        return int(rc), str(out), str(err)
-
+    run = runner(module, **ENVIRONMENT)
     path, repository, now = module.params["path"], module.params["repository"], time.time()
     try:
         text = fetch(module)

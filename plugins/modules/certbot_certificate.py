@@ -18,16 +18,14 @@ description:
   - A renewal that is not due is never forced.
 author:
   - CoralNet server contributors (@coralnet)
+extends_documentation_fragment: coralnet.server.attributes
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
     details: Check mode looks at the certificate that there is, and at nothing else.
   diff_mode:
-    description: Will return details on what has changed, when in diff mode.
     support: full
   idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second run makes no change.
     support: full
 options:
   name:
@@ -135,7 +133,6 @@ from datetime import datetime
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.coralnet.server.plugins.module_utils._certbot import (
-    UTC,
     Certbot,
     CertbotError,
     Current,
@@ -145,6 +142,8 @@ from ansible_collections.coralnet.server.plugins.module_utils._certbot import (
     own_addresses,
     read,
 )
+from ansible_collections.coralnet.server.plugins.module_utils._moment import UTC
+from ansible_collections.coralnet.server.plugins.module_utils._run import runner
 
 DIRECTORY = "/etc/letsencrypt"
 
@@ -180,13 +179,8 @@ def main() -> None:
         supports_check_mode=True,
     )
     given = module.params
-    environment = {"LC_ALL": "C.UTF-8"}
-    if given["ca_bundle"]:
-        environment["REQUESTS_CA_BUNDLE"] = given["ca_bundle"]
-
-    def run(argv: list[str]) -> tuple[int, str, str]:
-        rc, out, err = module.run_command(argv, environ_update=environment)
-        return int(rc), str(out), str(err)
+    trusted = {"REQUESTS_CA_BUNDLE": given["ca_bundle"]} if given["ca_bundle"] else {}
+    run = runner(module, LC_ALL="C.UTF-8", **trusted)
 
     wanted = Wanted(
         name=given["name"],

@@ -15,14 +15,15 @@ description:
     take it over.
 author:
   - CoralNet server contributors (@coralnet)
+extends_documentation_fragment: coralnet.server.attributes
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
     details: A lock that somebody else holds is a warning in check mode, since nothing is changed then.
   diff_mode:
-    description: Will return details on what has changed, when in diff mode.
     support: none
+  idempotent:
+    support: full
 options:
   path:
     description: The file. Its directory must be there and be root's.

@@ -15,15 +15,13 @@ description:
   - A notice that a person or another run has put up is not touched unless O(replace) says so.
 author:
   - CoralNet server contributors (@coralnet)
+extends_documentation_fragment: coralnet.server.attributes
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
   diff_mode:
-    description: Will return details on what has changed, when in diff mode.
     support: full
   idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second run makes no change.
     support: full
 options:
   state:
@@ -142,11 +140,11 @@ said:
   returned: success
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.coralnet.server.plugins.module_utils._moment import MomentError, moment
+from ansible_collections.coralnet.server.plugins.module_utils._moment import UTC, MomentError, moment
 from ansible_collections.coralnet.server.plugins.module_utils._notice import (
     Backend,
     Commands,

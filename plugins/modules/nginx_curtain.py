@@ -15,15 +15,13 @@ description:
   - The P(coralnet.server.nginx#role) role puts the page and nginx's part in place, for sites that have a C(curtain).
 author:
   - CoralNet server contributors (@coralnet)
+extends_documentation_fragment: coralnet.server.attributes
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
   diff_mode:
-    description: Will return details on what has changed, when in diff mode.
     support: full
   idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second run makes no change.
     support: partial
     details: An O(until) that counts from now is another time in every minute.
 options:
@@ -92,11 +90,11 @@ message:
 """
 
 import os
-from datetime import UTC, datetime
+from datetime import datetime
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.coralnet.server.plugins.module_utils._curtain import Curtain, CurtainError, State
-from ansible_collections.coralnet.server.plugins.module_utils._moment import MomentError, moment, zone
+from ansible_collections.coralnet.server.plugins.module_utils._moment import UTC, MomentError, moment, zone
 
 
 def draw(module: AnsibleModule, curtain: Curtain, before: State) -> tuple[State, bool]:

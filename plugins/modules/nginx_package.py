@@ -17,18 +17,16 @@ description:
   - What an earlier run that was killed left half done is finished.
 author:
   - CoralNet server contributors (@coralnet)
+extends_documentation_fragment: coralnet.server.attributes
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: partial
     details:
       - With O(latest), the repositories are read in a directory apart, so that the prediction is of today.
       - An origin whose source is not there yet cannot be asked, and RV(after) is empty then.
   diff_mode:
-    description: Will return details on what has changed, when in diff mode.
     support: full
   idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second run makes no change.
     support: full
 options:
   origin:
@@ -103,7 +101,6 @@ from ansible_collections.coralnet.server.plugins.module_utils._apt import (
     AptError,
     Installed,
     Offer,
-    Run,
     installed,
     left_running,
     matches,
@@ -111,6 +108,7 @@ from ansible_collections.coralnet.server.plugins.module_utils._apt import (
     remove_policy,
     scratch,
 )
+from ansible_collections.coralnet.server.plugins.module_utils._run import Run, runner
 
 PACKAGE = "nginx"
 
@@ -185,10 +183,7 @@ def main() -> None:
         supports_check_mode=True,
     )
 
-    def run(argv: list[str]) -> tuple[int, str, str]:
-        rc, out, err = module.run_command(argv, environ_update=ENVIRONMENT)
-        return int(rc), str(out), str(err)
-
+    run = runner(module, **ENVIRONMENT)
     hold, now = module.params["hold"], installed(run, PACKAGE)
     try:
         after = wanted(module, run, now)

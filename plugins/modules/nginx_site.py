@@ -20,16 +20,14 @@ description:
   - Files in C(sites-enabled) that are no links are left alone.
 author:
   - CoralNet server contributors (@coralnet)
+extends_documentation_fragment: coralnet.server.attributes
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
     details: nginx is asked about the wanted configuration in check mode too.
   diff_mode:
-    description: Will return details on what has changed, when in diff mode.
     support: full
   idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second run makes no change.
     support: full
 options:
   sites:

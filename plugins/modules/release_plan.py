@@ -16,19 +16,17 @@ description:
   - Nothing that is running is touched.
 author:
   - CoralNet server contributors (@coralnet)
+extends_documentation_fragment: coralnet.server.attributes
 attributes:
   check_mode:
-    description: Can run in C(check_mode) and return changed status prediction without modifying target.
     support: full
     details:
       - Check mode asks the repository but does not fetch into the mirror. Where there is one, it looks at new commits
         in a directory that is removed again.
       - Where git or O(user) does not exist yet, RV(commit) is empty and RV(build) is true.
   diff_mode:
-    description: Will return details on what has changed, when in diff mode.
     support: full
   idempotent:
-    description: When run twice in a row outside check mode, with the same arguments, the second run makes no change.
     support: full
     details: As long as the release that the first run asked for has been built and made current meanwhile, and not
       with O(rebuild).

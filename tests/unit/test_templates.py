@@ -524,7 +524,8 @@ def test_nginx_site_with_everything_set() -> None:
     assert "proxy_read_timeout 120;" in block(text, "location /")
     assert block(text, "location = /robots.txt") == ["return 204;"]
     assert "keepalive" not in block(text, "upstream reef")[-1]
-    assert block(text, "location ^~ /.well-known/acme-challenge/") == [*CHALLENGE, "try_files $uri @acme_peers;"]
+    shared = [*CHALLENGE, "log_not_found off;", "error_page 404 = @acme_peers;"]
+    assert block(text, "location ^~ /.well-known/acme-challenge/") == shared
     assert block(text, "upstream reef_acme_peers") == ["server 10.0.0.7;", "server [2001:db8::7]:80;"]
     assert "proxy_pass http://reef_acme_peers;" in block(text, "location @acme_peers")
 

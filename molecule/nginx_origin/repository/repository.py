@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import hashlib
-import os
 import re
 import shutil
 import ssl
@@ -152,7 +151,7 @@ def make_package(suite: str, version: str) -> None:
         tree, other = Path(parent, "nginx"), Path(parent, "common")
         sh("dpkg-deb", "--extract", str(nginx), str(tree))
         sh("dpkg-deb", "--extract", str(common), str(other))
-        os.chmod(tree, 0o755)  # noqa: PTH101
+        tree.chmod(0o755)
         program = tree / "usr/sbin/nginx"
         said = re.findall(rb"nginx/(\d+\.\d+\.\d+)", program.read_bytes())[0]
         assert len(said) == len(version)

@@ -393,7 +393,7 @@ def alert(config: dict[str, Any], unit: str) -> None:
         except (CertificateError, OSError) as exc:
             failures.append(f"mail to {config['alert_email']}: {exc}")
     if failures:
-        raise CertificateError("nobody was told: " + "; ".join(failures))
+        raise CertificateError("not told: " + "; ".join(failures))
 
 
 def main() -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -186,6 +187,10 @@ def running(nginx: Nginx, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> It
     monkeypatch.setattr(_nginx, "PID_FILE", str(tmp_path / "nginx.pid"))
     with subprocess.Popen(["nginx: master process nginx", "60"], executable=program) as process:
         (tmp_path / "nginx.pid").write_text(f"{process.pid}\n")
+        deadline = time.monotonic() + 30
+        while process.pid not in nginx.masters():  # it has its name a moment after it is there
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
         yield process
         process.kill()
 

@@ -20,7 +20,7 @@ def swapped(playbook: Callable[..., subprocess.CompletedProcess[str]]) -> Callab
 
 
 def sites(host: Any) -> str:
-    """Every link to a site, its time included, and what nginx would do with it."""
+    """List every link to a site, all of which nginx must be able to start with."""
     host.run_expect([0], "nginx -t")
     return str(host.check_output("cd /etc/nginx/sites-enabled && find . -type l -printf '%p %l\n' | sort"))
 

@@ -1,5 +1,8 @@
 """Visit a site all the time, each visit over a connection of its own and over kept ones; stop when a file appears.
 
+A server may close a kept connection that idles, and a client sees that before it sends: another is opened then, as
+every browser does (RFC 9112, 9.3.1). What the server closes once a request is on its way counts as lost.
+
 Usage: load.py HOST PATH TEXT STOP-FILE. TEXT must be in every answer. Prints JSON: total, lost (a reason for each) and
 the slowest in seconds. It runs on the server itself, so it needs nothing but Python.
 """
@@ -8,6 +11,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import select
 import sys
 import threading
 import time
@@ -22,10 +26,18 @@ lost: Counter[str] = Counter()
 times: list[float] = []
 
 
+def closed(connection: http.client.HTTPConnection) -> bool:
+    """Whether the server has hung up: there is nothing else that it could have to say now."""
+    return bool(select.select([connection.sock], [], [], 0)[0])
+
+
 def visit(kept: bool) -> None:
     connection = None
     while not Path(STOP).exists():
         start = time.monotonic()
+        if connection and closed(connection):
+            connection.close()
+            connection = None
         try:
             connection = connection or http.client.HTTPConnection("127.0.0.1", 80, timeout=60)
             connection.request("GET", PATH, headers={"Host": HOST})

@@ -466,7 +466,7 @@ def test_nginx_site_by_default() -> None:
     text = render("nginx", SITE, **ITEM)
 
     assert block(text, "upstream plain") == [
-        *["server unix:/run/plain.sock max_fails=0;"] * 3,
+        *["server unix:/run/plain.sock max_fails=0;"] * 7,
         "keepalive 4;",
     ]
     assert block(text, "server") == ["listen 80;", "listen [::]:80;", "server_name plain.example;", *HEADERS]

@@ -29,7 +29,7 @@ def update(playbook: Callable[..., Any]) -> Callable[..., Any]:
 
 @contextmanager
 def visits(address: str) -> Iterator[list[tuple[int, float]]]:
-    """Open the front page again and again meanwhile; status (0 for no answer, CUT for half a one) and seconds of each."""
+    """Open the front page again and again meanwhile; status (0 for no answer, CUT for half) and seconds of each."""
     seen: list[tuple[int, float]] = []
     end = threading.Event()
 

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 RECORD = "release.json"
@@ -25,6 +25,7 @@ class Release:
     name: str
     commit: str
     inputs: str
+    version: str = field(default="", compare=False)
 
 
 def digest(inputs: Any) -> str:
@@ -44,7 +45,7 @@ def finished(root: str) -> list[Release]:
         try:
             with open(os.path.join(directory, name, RECORD), encoding="utf-8") as file:
                 record = json.load(file)
-            found.append(Release(name, record["commit"], record["inputs"]))
+            found.append(Release(name, record["commit"], record["inputs"], str(record.get("version", ""))))
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return found

@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from shared.database import sql
 from shared.visitor import changed
 
 PASSWORD = 'it\'s $HOME, "quoted" #1'
-
-
-def sql(host: Any, account: str, database: str, query: str, password: str = "", user: str = "") -> Any:
-    connection = f"-h 127.0.0.1 -U {user or account}" if password else ""
-    command = f"psql -At {connection} -c {shlex.quote(query)} {database}"
-    return host.run(f"cd / && PGPASSWORD={shlex.quote(password)} runuser -u {account} -- {command}")
 
 
 @pytest.mark.parametrize(("database", "owner"), [("reef", "reef"), ("survey", "survey"), ("away", "away")])

@@ -63,12 +63,21 @@ def png(side: int) -> bytes:
 
 def ansible(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run one of Ansible's commands on the lab, as an operator would, and return what it printed."""
+    return subprocess.run(**_call(command, settings), capture_output=True, check=False, timeout=600)
+
+
+def start_ansible(*command: str, **settings: str) -> subprocess.Popen[str]:
+    """Start it in a process group of its own, to be looked at while it runs, and killed."""
+    return subprocess.Popen(
+        **_call(command, settings), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
+    )
+
+
+def _call(command: tuple[str, ...], settings: dict[str, str]) -> dict[str, Any]:
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", **settings}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
-    return subprocess.run(
-        [command[0], "--inventory", str(ROOT / "inventories" / "lab"), *command[1:]],
-        cwd=ROOT, env=environment, capture_output=True, text=True, check=False, timeout=600,
-    )  # fmt: skip
+    words = [command[0], "--inventory", str(ROOT / "inventories" / "lab"), *command[1:]]
+    return {"args": words, "cwd": ROOT, "env": environment, "text": True}
 
 
 def run_playbook(host: str, playbook: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -1,6 +1,9 @@
 # Copyright: CoralNet server contributors
 # GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
-"""One deployment of a site at a time: a file on the host that says whose, what for, and when it was last seen alive."""
+"""One deployment of a site at a time: a file on the host that says whose, what for, and when it was last seen alive.
+
+The same file keeps a time that was announced for the one who announced it.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+
+RESERVED = ""
+"""The run of a lock that nobody holds yet: it is kept for its owner."""
 
 QUIET = 900
 """Seconds without a sign of life after which a run is most likely dead; the longest steps have a task each."""
@@ -30,7 +36,13 @@ class Holder:
     since: float
     seen: float
 
+    @property
+    def reserved(self) -> bool:
+        return self.run == RESERVED
+
     def __str__(self) -> str:
+        if self.reserved:
+            return f"{self.owner} is to deploy ({self.reason or 'no reason given'})"
         began = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.since))
         return f"{self.owner} has held the lock since {began} ({self.reason or 'no reason given'})"
 
@@ -48,32 +60,38 @@ class Lock:
         except FileNotFoundError:
             return None
         except (ValueError, TypeError):
-            return Holder("", "somebody", f"{self._path} cannot be read", 0, 0)  # written whole: not by us
+            return Holder("?", "somebody", f"{self._path} cannot be read", 0, 0)  # written whole: not by us
 
     def take(self, run: str, owner: str, reason: str, take_over: bool = False) -> Holder | None:
-        """Hold the lock for a run, or say that the run lives; give whom it was taken from."""
+        """Hold the lock for a run, or keep it for its owner's next (RESERVED); give who had it before.
+
+        LockError says that another run holds it, or that it is kept for another owner.
+        """
         with self._alone():
             now = time.time()
             before = self.holder()
-            mine = before is not None and before.run == run
-            if before and not mine and not take_over:
+            own_time = before is not None and before.reserved and before.owner == owner
+            same = before is not None and before.run == run and (not before.reserved or own_time)
+            if before and not (same or own_time or take_over):
                 raise LockError(self.refusal(before, now))
-            since = before.since if before and mine else now
+            since = before.since if before and same else now
             fresh = f"{self._path}.new"
             with open(fresh, "w", encoding="utf-8") as file:
                 json.dump(asdict(Holder(run, owner, reason, since, now)), file)
             os.replace(fresh, self._path)
-            return None if mine else before
+            return None if same else before
 
-    def release(self, run: str) -> None:
-        """Give it back; one that was taken over is another's."""
+    def release(self, run: str, owner: str = "") -> None:
+        """Give it back; one that was taken over is another's, and so is one that is kept for another owner."""
         with self._alone():
             before = self.holder()
-            if before and before.run == run:
+            if before and before.run == run and (not before.reserved or before.owner == owner):
                 os.unlink(self._path)
 
     @staticmethod
     def refusal(holder: Holder, now: float) -> str:
+        if holder.reserved:
+            return f"{holder}: wait until that is done, or ask, or take it over with -e take_over=true"
         quiet = int(now - holder.seen)
         if quiet < QUIET:
             return f"{holder}, and was seen alive {quiet} s ago: wait for it to end, or ask"

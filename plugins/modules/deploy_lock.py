@@ -33,14 +33,15 @@ options:
     description:
       - V(held) takes the lock, or tells that a run which holds it is alive. V(released) gives it back, where the run
         holds it.
+      - V(reserved) keeps it for the next run of O(owner), for whom a time was announced. Without O(run), V(released)
+        gives back what is kept for O(owner).
     type: str
-    choices: [held, released]
+    choices: [held, reserved, released]
     required: true
   run:
     description:
       - What tells one run from any other, as the module returned it when the lock was taken. Without it the run is a
         new one.
-      - Required to give the lock back.
     type: str
   owner:
     description: Who deploys. Shown to the next.
@@ -77,6 +78,10 @@ run:
   description: What tells this run from any other.
   type: str
   returned: success
+reserved:
+  description: Whether the lock was kept for the owner, who has announced this.
+  type: bool
+  returned: success
 other:
   description:
     - Who held the lock before, where it was taken over; in check mode, who holds it. Empty where nobody else did.
@@ -88,42 +93,45 @@ import os
 import uuid
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.coralnet.server.plugins.module_utils._lock import Lock, LockError
+from ansible_collections.coralnet.server.plugins.module_utils._lock import RESERVED, Holder, Lock, LockError
+
+
+def own_time(holder: Holder, owner: str) -> bool:
+    return holder.reserved and holder.owner == owner
 
 
 def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "state": {"type": "str", "choices": ["held", "released"], "required": True},
+            "state": {"type": "str", "choices": ["held", "reserved", "released"], "required": True},
             "run": {"type": "str"},
             "owner": {"type": "str", "default": "somebody"},
             "reason": {"type": "str", "default": ""},
             "take_over": {"type": "bool", "default": False},
         },
-        required_if=[("state", "released", ["run"])],
         supports_check_mode=True,
     )
     params = module.params
-    run = params["run"] or uuid.uuid4().hex
+    run = params["run"] or (uuid.uuid4().hex if params["state"] == "held" else RESERVED)
     lock = Lock(params["path"])
-    other = None
+    before = None
     try:
         if module.check_mode:
-            holder = lock.holder()
-            if holder and holder.run != run:
-                other = holder
-                module.warn(f"{holder}: a run that changes something would be refused")
+            before = lock.holder()
+            if before and before.run != run and not own_time(before, params["owner"]):
+                module.warn(f"{before}: a run that changes something would be refused")
         elif params["state"] == "released":
-            lock.release(run)
+            lock.release(run, params["owner"])
         elif not os.path.isdir(os.path.dirname(params["path"])):
             raise LockError(f"{os.path.dirname(params['path'])} is not there: run site.yml first")
         else:
-            other = lock.take(run, params["owner"], params["reason"], params["take_over"])
+            before = lock.take(run, params["owner"], params["reason"], params["take_over"])
     except (LockError, OSError) as exc:
         module.fail_json(msg=str(exc))
 
-    module.exit_json(changed=False, run=run, other=str(other or ""))
+    reserved = before is not None and own_time(before, params["owner"])
+    module.exit_json(changed=False, run=run, reserved=reserved, other="" if reserved else str(before or ""))
 
 
 if __name__ == "__main__":

@@ -98,7 +98,22 @@ def test_the_module(path: Path, capsys: pytest.CaptureFixture[str], check: bool)
     taken = module(take_over=True)
     assert "anna" in taken["other"]
     assert module(run=taken["run"])["run"] == taken["run"]
-    assert "run" in module(state="released")["msg"]
+    module(state="released")  # without a run it is what is kept for somebody that is given back
+    assert path.exists()
     assert not module(state="released", run=taken["run"])["changed"]
     assert not path.exists()
     assert "is not there: run site.yml first" in module(path=str(path / "nowhere" / "lock"))["msg"]
+    kept = {"state": "reserved", "reason": "maintenance at 18:30"}
+    assert not module(**kept, owner="anna")["reserved"]
+    assert "anna is to deploy (maintenance at 18:30): wait" in module(**kept)["msg"]
+    assert "anna is to deploy" in module()["msg"]
+    module(state="released")
+    assert path.exists(), "it is anna's"
+    assert "msg" not in module(**kept, owner="anna")
+    began = module(owner="anna")
+    assert (began["reserved"], began["other"]) == (True, "")
+    assert "anna has held the lock" in module(**kept)["msg"]
+    module(state="released", run=began["run"])
+    module(**kept, owner="anna")
+    module(state="released", owner="anna")
+    assert not path.exists()

@@ -1,0 +1,85 @@
+"""Maintenance that is announced, waited for, and done behind a curtain."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.deployed import ROOT, Site
+from shared.visitor import Visitor, changed
+
+
+@dataclass
+class Seen:
+    """What a visitor met: in this order, and what the pages said."""
+
+    answers: list[tuple[int, str]] = field(default_factory=list)
+    notices: int = 0
+    retry_after: set[str] = field(default_factory=set)
+
+    @property
+    def story(self) -> list[tuple[int, str]]:
+        """Each status and version once, as long as it lasted."""
+        return [one for before, one in zip([(0, ""), *self.answers], self.answers, strict=False) if one != before]
+
+
+@contextmanager
+def visitor(address: str) -> Iterator[Seen]:
+    seen, end = Seen(), threading.Event()
+
+    def visit() -> None:
+        while not end.is_set():
+            answer = Visitor(address).get("/")
+            seen.answers.append((answer.status_code, answer.headers.get("X-Site-Version", "")))
+            seen.notices += "under maintenance in" in answer.text
+            if answer.status_code == 503:
+                seen.retry_after.add(answer.headers["Retry-After"])
+            time.sleep(0.05)
+
+    person = threading.Thread(target=visit)
+    person.start()
+    try:
+        yield seen
+    finally:
+        end.set()
+        person.join()
+
+
+def test_an_announced_time_is_its_owners(site: Site, playbook: Callable[..., Any], update: Callable[..., Any]) -> None:
+    def maintenance(*words: str) -> Any:
+        variables = (word for pair in ("site_operator=anna", *words) for word in ("-e", pair))
+        return playbook(*variables, path="playbooks/maintenance.yml")
+
+    assert changed(maintenance("notice=on", "notice_start=+3h")) == 1
+    refused = update("v1", "site_operator=ben")
+    assert refused.returncode != 0
+    said = " ".join(refused.stdout.split())
+    assert "anna is to deploy (maintenance, announced for 20" in said
+    assert changed(maintenance("notice=off")) == 1
+    assert changed(update("v1", "site_operator=ben")) == 0
+
+
+def test_a_window(at_v1: None, site: Site, address: str, update: Callable[..., Any]) -> None:
+    words = ("strategy=window", "site_announce=true", "maintenance_start=+1m", "maintenance_end=+10m")
+    assert site.version == "v1"
+    with visitor(address) as seen:
+        done = update("v2", *words)
+    assert done.returncode == 0, done.stdout
+    said = " ".join(done.stdout.split())
+    assert "strategy: window, because it was asked for" in said
+    assert "Wait, 1 minutes until" in said
+    assert seen.story == [(200, "v1"), (503, ""), (200, "v2")]
+    assert seen.notices > 5
+    assert all(0 < int(seconds) <= 600 for seconds in seen.retry_after)
+    record = site.records[-1]
+    print(f"{site.host.backend.name}: closed for {record['outage_seconds']} s, phases {record['seconds']}")
+    assert (record["outcome"], record["strategy"]) == ("deployed", "window")
+    assert record["migrations"] == ["sources.0002_image_file_size"]
+    assert 0 < record["outage_seconds"] < 60
+    site.host.run_expect([0], f"pg_restore --list {record['dump']}")
+    assert "under maintenance" not in Visitor(address).get("/").text
+    assert not site.host.file(f"{ROOT}/shared/notice/maintenance.json").exists

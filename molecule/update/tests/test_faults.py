@@ -1,0 +1,123 @@
+"""Updates that cannot be: each is told of, the site serves on, and the next good one comes through."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from shared.deployed import ROOT, Site
+from shared.visitor import changed
+
+
+@dataclass(frozen=True)
+class Fault:
+    """Something is broken, in the release or on the host, and what the operator is told of it."""
+
+    name: str
+    words: str
+    version: str = "v2"
+    variables: tuple[str, ...] = ()
+    on_host: str = ""
+    mend_host: str = ""
+
+    def __str__(self) -> str:
+        return self.name
+
+
+LOCKED = (
+    "systemd-run --unit=visitor --uid=postgres psql --dbname=coralnet --command="
+    "'begin; lock table sources_image; select pg_sleep(600)' && sleep 1"
+)
+WINDOW = "strategy=window"
+FAULTS = [
+    Fault("no such version", "has no branch or tag 'v99'", version="v99"),
+    Fault("no such package", "No matching distribution found", version="package-missing"),
+    Fault(
+        "no room for the build",
+        "No space left on device",
+        on_host="mount -t tmpfs -o size=16k none /tmp",
+        mend_host="umount /tmp",
+    ),
+    Fault("static files fail", "could not be found", version="static-fails"),
+    Fault("secret missing", "EXPORT_SIGNING_KEY", variables=('{"vault_export_signing_key": null}',)),
+    Fault("import fails", "ended by itself", version="import-fails"),
+    Fault("import fails, in a window", "Load the application", version="import-fails", variables=(WINDOW,)),
+    Fault("answers 500", "status 500", version="answers-500"),
+    Fault("answers 500, in a window", "status 500", version="answers-500", variables=(WINDOW,)),
+    Fault("hangs", "timed out", version="hangs", variables=("gunicorn_probe_timeout=4",)),
+    Fault("migration fails, in a window", "sources_no_such_table", version="migration-fails", variables=(WINDOW,)),
+    Fault(
+        "migration waits",
+        "lock timeout",
+        variables=("django_app_lock_timeout=1",),
+        on_host=LOCKED,
+        mend_host="systemctl stop visitor",
+    ),
+    Fault(
+        "dump fails",
+        "free",
+        on_host="mkdir -p /var/backups/postgresql && mount -t tmpfs -o size=64k none /var/backups/postgresql",
+        mend_host="umount /var/backups/postgresql",
+    ),
+    Fault(
+        "database down",
+        "onnection",
+        on_host="systemctl stop postgresql",
+        mend_host="systemctl start postgresql",
+    ),
+    Fault(
+        "nginx refuses its configuration",
+        "nginx",
+        version="slow",
+        on_host="echo 'nonsense;' >/etc/nginx/conf.d/broken.conf",
+        mend_host="rm /etc/nginx/conf.d/broken.conf",
+    ),
+]
+
+
+def test_begin(at_v1: None, site: Site) -> None:
+    assert site.version == "v1"
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=str)
+def test_an_update_that_fails(site: Site, update: Callable[..., Any], fault: Fault) -> None:
+    release = site.release
+    if fault.on_host:
+        site.host.run_expect([0], fault.on_host)
+    try:
+        done = update(fault.version, *fault.variables)
+    finally:
+        if fault.mend_host:
+            site.host.run_expect([0], fault.mend_host)
+    said = " ".join(done.stdout.split())
+    assert done.returncode != 0
+    assert fault.words in said
+    assert f"The site goes on with {release}" in said
+    record = site.records[-1]
+    assert (record["outcome"], record["version"]) == ("failed", fault.version)
+    assert fault.words in record["reason"]
+    assert (site.version, site.release) == ("v1", release)
+    assert not site.host.file(f"{ROOT}/lock.json").exists
+    assert not site.host.file(f"{ROOT}/shared/notice/maintenance.json").exists
+    site.restart()
+    assert site.version == "v1"
+
+
+def test_the_next_good_one(site: Site, update: Callable[..., Any]) -> None:
+    release = site.release
+    assert changed(update("v1")) == 0
+    assert (site.version, site.release) == ("v1", release)
+
+
+def test_a_failure_after_the_migrations(site: Site, update: Callable[..., Any]) -> None:
+    """What was migrated is said, and where the database of before is; the old code serves on."""
+    done = update("v2", '{"gunicorn_checks": [{"body": "no such words"}]}')
+    said = " ".join(done.stdout.split())
+    assert done.returncode != 0
+    assert "Migrations that were run and are not reversed: sources.0002_image_file_size" in said
+    dump = site.records[-1]["dump"]
+    assert f"The database before them is in {dump}" in said
+    site.host.run_expect([0], f"pg_restore --list {dump}")
+    assert site.version == "v1"

@@ -1,9 +1,10 @@
-"""A CA beside a host, what the host serves, and how a unit ended."""
+"""A CA beside a host, what the host serves, and the units that look after its certificates."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 import smtplib
 import socket
 import ssl
@@ -97,3 +98,15 @@ def result(host: Any, unit: str) -> str:
             return str(host.check_output(f"systemctl show --property=Result --value {unit}"))
         time.sleep(0.2)
     raise AssertionError(f"{unit} does not end")
+
+
+def timers(host: Any) -> list[str]:
+    """List the timers that have to do with certificates."""
+    found = json.loads(host.check_output("systemctl list-timers --all --plain --no-legend --output json"))
+    return sorted(timer["unit"] for timer in found if "cert" in timer["unit"])
+
+
+def exposure(host: Any, unit: str) -> float:
+    """Ask systemd how exposed a unit is, from 0 to 10."""
+    said = host.run(f"systemd-analyze security --no-pager {unit}").stdout
+    return float(re.findall(r"exposure level for .*: ([\d.]+)", said)[0])

@@ -215,8 +215,8 @@ class Certbot:
             rc, out, err = self.run(wanted.argv(self.executable, current))
             if rc == 0:
                 return number
-            after = self._log()
-            words = reasons(f"{out}\n{err}", after if after != log else "")
+            # The distributions' certbot appends to it
+            words = reasons(f"{out}\n{err}", self._log().removeprefix(log))
             # A CA that was set up anew knows nobody
             if not forgotten and "accountDoesNotExist" in words and self._forget_account(wanted.server):
                 forgotten = True
@@ -227,7 +227,7 @@ class Certbot:
             number += 1
 
     def _log(self) -> str:
-        """Read certbot's log of its last run, which has what certbot 2.1 hides behind "can't set attribute"."""
+        """Read certbot's log, which has what certbot 2.1 hides behind "can't set attribute"."""
         path = os.path.join(self.logs, "letsencrypt.log")
         if not os.path.exists(path):
             return ""

@@ -311,9 +311,16 @@ def test_giving_up(tmp_path: Path, failures: list[str], tries: int, calls: int, 
     assert fake.calls == calls
 
 
-def test_the_log_of_an_earlier_run_is_not_believed(tmp_path: Path) -> None:
-    """A wrong argument ends certbot before it begins a log."""
-    (tmp_path / "letsencrypt.log").write_text(f"acme.messages.Error: {LIMITED}\n")
+@pytest.mark.parametrize("added", ["", "2026-11-24 12:00:00,000:DEBUG:certbot._internal.main:certbot version: 4.0.0\n"])
+def test_the_log_of_an_earlier_run_is_not_believed(tmp_path: Path, added: str) -> None:
+    """A wrong argument ends certbot before it begins a log; the distributions' appends to the one that there is."""
+    log = tmp_path / "letsencrypt.log"
+    log.write_text(f"acme.messages.Error: {LIMITED}\n")
+
+    def fail(_argv: list[str]) -> tuple[int, str, str]:
+        log.write_text(log.read_text() + added)
+        return 2, "", "certbot: error: unrecognized arguments: --what"
+
     with pytest.raises(CertbotError, match="unrecognized arguments: --what") as error:
-        certbot(tmp_path, lambda _argv: (2, "", "certbot: error: unrecognized arguments: --what")).get(WANTED, None, 1)
+        certbot(tmp_path, fail).get(WANTED, None, 1)
     assert "rateLimited" not in str(error.value)

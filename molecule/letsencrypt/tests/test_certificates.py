@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import Callable
 from typing import Any
 
 import pytest
-from shared.acme import LIVE, Served
+from shared.acme import LIVE, Served, exposure, timers
 from shared.visitor import Visitor, ad_hoc
 
 MODULE = "coralnet.server.certbot_certificate"
@@ -60,37 +61,47 @@ def test_the_files(host: Any) -> None:
 
 
 def test_one_scheduler(host: Any) -> None:
-    timers = host.check_output("systemctl list-timers --all --plain --no-legend --output json")
-    names = [timer["unit"] for timer in json.loads(timers)]
-    assert sorted(name for name in names if "cert" in name) == ["certbot.timer", "certificates-check.timer"]
+    assert timers(host) == ["certbot.timer", "certificates-check.timer"]
     # The job is for hosts without systemd
     assert "-d /run/systemd/system" in host.file("/etc/cron.d/certbot").content_string
 
 
 @pytest.mark.parametrize(("unit", "limit"), [("certbot.service", 2.4), ("certificates-check.service", 2.0)])
 def test_the_sandbox(host: Any, unit: str, limit: float) -> None:
-    said = host.run(f"systemd-analyze security --no-pager {unit}").stdout
-    assert float(re.findall(r"exposure level for .*: ([\d.]+)", said)[0]) <= limit
+    assert exposure(host, unit) <= limit
 
 
 def test_nobody_notices_that_a_certificate_is_got(
     host: Any, inventory_name: str, probing: Callable[..., Any], served: Served
 ) -> None:
+    """Before its name is in the DNS, and by running the same again."""
     before = served.nginx
+    wanted = {**CALL, "name": "other", "domains": ["www.reef.test"]}
+    host.run_expect([0], "cp /etc/hosts /run/hosts.kept; sed 's/ www.reef.test//' /run/hosts.kept >/etc/hosts")
+    early = ad_hoc(inventory_name, MODULE, wanted)
+    host.run_expect([0], "cat /run/hosts.kept >/etc/hosts")
+    assert "www.reef.test does not resolve" in early["msg"]
     with probing() as seen:
-        got = ad_hoc(
-            inventory_name,
-            MODULE,
-            {**CALL, "name": "other", "domains": ["www.reef.test"]},
-        )
+        got = ad_hoc(inventory_name, MODULE, wanted)
     print(f"{host.backend.name}: got by location: {seen[0]} of {seen[1]} answers bad")
     assert (got["changed"], got["tries"]) == (True, 1), got
     assert seen[1] > 5
     assert seen[0] == 0
     assert served.nginx == before
-    again = ad_hoc(inventory_name, MODULE, {**CALL, "name": "other", "domains": ["www.reef.test"]})
+    again = ad_hoc(inventory_name, MODULE, wanted)
     assert (again["changed"], again["tries"]) == (False, 0)
     host.run_expect([0], "certbot delete --non-interactive --cert-name other")
+
+
+def test_the_playbook_that_shows_them(playbook: Callable[..., subprocess.CompletedProcess[str]]) -> None:
+    shown = playbook("-e", "@molecule/letsencrypt/vars/main.yml", path="playbooks/certificates.yml")
+    assert shown.returncode == 0, shown.stdout
+    row = r"- (\S+) (Pebble [\w ]+?) ([\d.]+) ([\d-]{10}) (nginx.*? reader\.service \w+)"
+    rows = re.findall(row, " ".join(shown.stdout.split()))
+    assert [name for name, *_rest in rows] == ["reef.test", "www.reef.test"]
+    for _name, _issuer, days, _renewal, services in rows:
+        assert 89 < float(days) <= 90
+        assert services == "nginx.service:443 yes, postfix.service:25 yes, reader.service yes"
 
 
 def test_renewal_by_the_timers_unit(
@@ -118,11 +129,12 @@ def test_renewal_by_the_timers_unit(
         ({"domains": ["acme.test"]}, "port 80 does not serve the challenge for acme.test"),
         ({"domains": ["reef.test"], "webroot": "/srv/reef"}, "port 80 does not serve the challenge for reef.test"),
         ({"domains": ["reef.test"], "webroot": "/proc/nothing"}, "the challenge cannot be written"),
-        ({"domains": ["reef.test"], "ca_bundle": ""}, "set letsencrypt_ca_bundle"),
         # Debian 12's certbot itself says "can't set attribute" and no more
         ({"domains": ["refused.test"]}, "this CA gives no certificate for that name"),
+        # And not the words before, which are in the same log
+        ({"domains": ["reef.test"], "ca_bundle": ""}, "set letsencrypt_ca_bundle"),
     ],
-    ids=["does not resolve", "elsewhere", "no site", "other webroot", "unwritable", "unknown CA", "refused"],
+    ids=["does not resolve", "elsewhere", "no site", "other webroot", "unwritable", "refused", "unknown CA"],
 )
 def test_what_is_said_when_there_is_no_certificate(
     host: Any, inventory_name: str, served: Served, options: dict[str, Any], words: str

@@ -19,7 +19,7 @@ from ansible.errors import AnsibleError
 from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar
-from rendering import FULL, NAMES, REQUIRED, ROLES, load
+from rendering import FULL, NAMES, REQUIRED, ROLES, load, role_variables
 
 # Jinja takes regular expressions in single quotes for Python's escapes
 pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence:DeprecationWarning")
@@ -474,3 +474,18 @@ def test_validation_changes_nothing(role: str) -> None:
         assert set(task) <= {"name", "ansible.builtin.assert", "vars"}
         assert task["ansible.builtin.assert"]["fail_msg"]
         assert task["ansible.builtin.assert"]["quiet"] is True
+
+
+@pytest.mark.parametrize(
+    ("values", "host"),
+    [
+        ({}, "acme-v02.api.letsencrypt.org"),
+        ({"letsencrypt_staging": True}, "acme-staging-v02.api.letsencrypt.org"),
+        ({"letsencrypt_staging": True, "letsencrypt_directory_url": "https://ca.example/dir"}, "ca.example"),
+    ],
+    ids=["real", "staging", "another"],
+)
+def test_which_ca(values: dict[str, Any], host: str) -> None:
+    variables = role_variables("letsencrypt", **values)
+    url = Templar(loader=DataLoader(), variables=variables).template(variables["letsencrypt_directory_url"])
+    assert url.split("/")[2] == host

@@ -3,8 +3,10 @@
 A server may close a kept connection that idles, and a client sees that before it sends: another is opened then, as
 every browser does (RFC 9112, 9.3.1). What the server closes once a request is on its way counts as lost.
 
-Usage: load.py HOST PATH TEXT STOP-FILE. TEXT must be in every answer. Prints JSON: total, lost (a reason for each) and
-the slowest in seconds. It runs on the server itself, so it needs nothing but Python.
+Usage: load.py HOST PATH TEXT STOP-FILE PEOPLE PAUSE. TEXT must be in every answer. Each of the PEOPLE waits PAUSE
+seconds between visits, so that a small machine has time for what is measured. Prints JSON: total, lost (a reason for
+each), the slowest in seconds, and the seconds without, from each lost visit to the next one. It runs on the server
+itself, so it needs nothing but Python.
 """
 
 from __future__ import annotations
@@ -16,14 +18,13 @@ import sys
 import threading
 import time
 from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
-HOST, PATH, TEXT, STOP = sys.argv[1:]
-VISITORS = 4
-PAUSE = 0.02  # seconds, so that a small machine has time for what is measured
+HOST, PATH, TEXT, STOP, PEOPLE, PAUSE = sys.argv[1:]
 
 lost: Counter[str] = Counter()
-times: list[float] = []
+visits: list[tuple[float, float, bool]] = []
 
 
 def closed(connection: http.client.HTTPConnection) -> bool:
@@ -34,7 +35,7 @@ def closed(connection: http.client.HTTPConnection) -> bool:
 def visit(kept: bool) -> None:
     connection = None
     while not Path(STOP).exists():
-        start = time.monotonic()
+        start, good = time.monotonic(), False
         if connection and closed(connection):
             connection.close()
             connection = None
@@ -43,7 +44,8 @@ def visit(kept: bool) -> None:
             connection.request("GET", PATH, headers={"Host": HOST})
             answer = connection.getresponse()
             body = answer.read().decode()
-            if answer.status != 200 or TEXT not in body:
+            good = answer.status == 200 and TEXT in body
+            if not good:
                 lost[f"status {answer.status}"] += 1
             if not kept or answer.will_close:
                 connection.close()
@@ -51,13 +53,15 @@ def visit(kept: bool) -> None:
         except (OSError, http.client.HTTPException) as exc:
             lost[type(exc).__name__] += 1
             connection = None
-        times.append(time.monotonic() - start)
-        time.sleep(PAUSE)
+        visits.append((start, time.monotonic() - start, good))
+        time.sleep(float(PAUSE))
 
 
-people = [threading.Thread(target=visit, args=(number % 2 == 0,)) for number in range(VISITORS)]
+people = [threading.Thread(target=visit, args=(number % 2 == 0,)) for number in range(int(PEOPLE))]
 for person in people:
     person.start()
 for person in people:
     person.join()
-print(json.dumps({"total": len(times), "lost": lost, "slowest": max(times)}))
+slowest = max(seconds for _start, seconds, _good in visits)
+without = sum(after[0] - before[0] for before, after in pairwise(sorted(visits)) if not before[2])
+print(json.dumps({"total": len(visits), "lost": lost, "slowest": slowest, "without": without}))

@@ -107,3 +107,10 @@ def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestR
         journal = host.run("journalctl --no-pager --lines=80 --output=short-iso")
         report.sections.append((f"journal of {host.backend.name}", journal.stdout or journal.stderr))
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Show the figures that the tests have measured."""
+    for report in terminalreporter.getreports("passed"):
+        if report.when == "call" and report.capstdout:
+            terminalreporter.write(report.capstdout)

@@ -8,7 +8,11 @@ import re
 import struct
 import subprocess
 import sys
+import threading
+import time
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -16,6 +20,9 @@ from typing import Any
 import requests
 
 ROOT = Path(__file__).parents[2]
+# Of those who open the front page again and again; an answer that was cut off
+PEOPLE = 3
+CUT = -1
 
 
 class Visitor(requests.Session):
@@ -97,3 +104,41 @@ def changed(result: subprocess.CompletedProcess[str]) -> int:
     """Count the changes of a run on one host, which must have succeeded."""
     assert result.returncode == 0, result.stdout[-3000:] + result.stderr[-1000:]
     return int(re.findall(r"changed=(\d+)", result.stdout)[-1])
+
+
+@contextmanager
+def visits(address: str) -> Iterator[list[tuple[int, float]]]:
+    """Open the front page again and again meanwhile; status (0 for no answer, CUT for half) and seconds of each."""
+    seen: list[tuple[int, float]] = []
+    end = threading.Event()
+
+    def visit() -> None:
+        while not end.is_set():
+            start = time.monotonic()
+            try:
+                status = Visitor(address).get("/").status_code
+            except requests.exceptions.ChunkedEncodingError:
+                status = CUT
+            except OSError:
+                status = 0
+            seen.append((status, time.monotonic() - start))
+            time.sleep(0.02)
+
+    people = [threading.Thread(target=visit) for _person in range(PEOPLE)]
+    for person in people:
+        person.start()
+    try:
+        yield seen
+    finally:
+        end.set()
+        for person in people:
+            person.join()
+
+
+def report(host: Any, what: str, seen: list[tuple[int, float]]) -> None:
+    lost = [status for status, _seconds in seen if status != 200]
+    print(
+        f"{host.backend.name}: {what}: {len(lost)} of {len(seen)} lost, slowest {max(s for _status, s in seen):.2f} s"
+    )
+    assert len(seen) > 20
+    assert not lost, f"{what}: answers {sorted(set(lost))}"

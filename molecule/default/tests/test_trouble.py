@@ -3,66 +3,23 @@
 from __future__ import annotations
 
 import subprocess
-import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
-import requests
-from shared.visitor import Visitor, changed
+from shared.visitor import CUT, PEOPLE, Visitor, changed, report, visits
 
 # Every secret of the lab begins with it, so that one search finds them all
 CANARY = "lab-only-"
 THREADS = '{"gunicorn_threads": 5}'
-PEOPLE = 3
-CUT = -1
 
 
 @pytest.fixture
 def update(playbook: Callable[..., Any]) -> Callable[..., Any]:
     """Run the playbook for an update on a host that is set up, which is quicker than the whole site's."""
     return partial(playbook, "--skip-tags", "host", path="playbooks/update.yml")
-
-
-@contextmanager
-def visits(address: str) -> Iterator[list[tuple[int, float]]]:
-    """Open the front page again and again meanwhile; status (0 for no answer, CUT for half) and seconds of each."""
-    seen: list[tuple[int, float]] = []
-    end = threading.Event()
-
-    def visit() -> None:
-        while not end.is_set():
-            start = time.monotonic()
-            try:
-                status = Visitor(address).get("/").status_code
-            except requests.exceptions.ChunkedEncodingError:
-                status = CUT
-            except OSError:
-                status = 0
-            seen.append((status, time.monotonic() - start))
-            time.sleep(0.02)
-
-    people = [threading.Thread(target=visit) for _person in range(PEOPLE)]
-    for person in people:
-        person.start()
-    try:
-        yield seen
-    finally:
-        end.set()
-        for person in people:
-            person.join()
-
-
-def report(host: Any, what: str, seen: list[tuple[int, float]]) -> None:
-    lost = [status for status, _seconds in seen if status != 200]
-    print(
-        f"{host.backend.name}: {what}: {len(lost)} of {len(seen)} lost, slowest {max(s for _status, s in seen):.2f} s"
-    )
-    assert len(seen) > 20
-    assert not lost, f"{what}: answers {sorted(set(lost))}"
 
 
 def instance(host: Any) -> str:

@@ -140,8 +140,7 @@ def test_an_older_release_that_does_not_work(host: Any, address: str, newer: str
     result = rollback("-e", "migrations=reverse", "-e", V2_ALONE)
 
     assert result.returncode != 0
-    assert f"failed, and the site goes on with {newer} and its database: " in words(result)
-    assert "Unapplying" not in result.stderr
+    assert f"The site goes on with {newer}" in words(result)
     assert (current(host), version(address)) == (newer, "v2")
     assert has_the_column(host)
     assert not host.run(f"ls {ROOT}/releases/*/refused").stdout
@@ -150,7 +149,7 @@ def test_an_older_release_that_does_not_work(host: Any, address: str, newer: str
 def test_the_schema_too(host: Any, address: str, newer: str, rollback: Play) -> None:
     result = rollback("-e", "migrations=reverse")
 
-    assert changed(result) == 5  # dump, curtain, migration, switch, curtain
+    assert changed(result) == 5  # curtain, dump, migration, switch, curtain
     assert version(address) == "v1"
     assert not has_the_column(host)
     dump = re.search(rf"what was reversed is in (\S+_{newer}_\S+\.pgc)", words(result))

@@ -37,6 +37,7 @@ FAULTS = [
     Fault(
         "no room for the build",
         "No space left on device",
+        variables=("django_app_upgrade_packages=true",),
         on_host="mount -t tmpfs -o size=16k none /tmp",
         mend_host="umount /tmp",
     ),
@@ -94,7 +95,7 @@ def test_an_update_that_fails(site: Site, update: Callable[..., Any], fault: Fau
     said = " ".join(done.stdout.split())
     assert done.returncode != 0
     assert fault.words in said
-    assert f"The site goes on with {release}" in said
+    assert f"The site goes on with {release}" in said or "Nothing was changed" in said
     record = site.records[-1]
     assert (record["outcome"], record["version"]) == ("failed", fault.version)
     assert fault.words in record["reason"]

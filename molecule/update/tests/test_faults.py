@@ -28,7 +28,7 @@ class Fault:
 
 LOCKED = (
     "systemd-run --unit=visitor --uid=postgres psql --dbname=coralnet --command="
-    "'begin; lock table sources_image; select pg_sleep(600)' && sleep 1"
+    "'begin; lock table sources_image in row exclusive mode; select pg_sleep(600)' && sleep 1"
 )
 WINDOW = "strategy=window"
 FAULTS = [

@@ -22,6 +22,8 @@ from ansible_collections.coralnet.server.plugins.module_utils._postgresql import
 STAMP = "%Y%m%dT%H%M%SZ"
 NAME = re.compile(r"(\d{8}T\d{6}Z)_([^_/]*)_([^_/]*)\.pgc")
 UNFINISHED = ".new"
+# Somebody who changes a table keeps a dump waiting, behind which visitors would wait: a minute at most (in ms)
+OPTIONS = ["--format=custom", "--no-password", "--lock-wait-timeout=60000"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +82,7 @@ class Dumper:
         fresh = f"{path}{UNFINISHED}"
         self._clean()
         try:
-            self._server.program("pg_dump", "--format=custom", "--no-password", f"--file={fresh}", self._database)
+            self._server.program("pg_dump", *OPTIONS, f"--file={fresh}", self._database)
             # A list would be read from the beginning of the file alone
             self._server.program("pg_restore", f"--file={os.devnull}", fresh)
             os.rename(fresh, path)

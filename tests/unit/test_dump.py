@@ -108,7 +108,7 @@ def test_a_dump_gets_its_name_when_it_was_read_back(dumper: Dumper, postgres: Po
 
     assert dumper.take(str(path)) == len("half a dump")
     assert postgres.calls == [
-        f"pg_dump --format=custom --file={path}.new reef",
+        f"pg_dump --format=custom --lock-wait-timeout=60000 --file={path}.new reef",
         f"pg_restore --file=/dev/null {path}.new",
     ]
     assert list(path.parent.iterdir()) == [path]

@@ -24,9 +24,10 @@ class Fault:
     mend_host: str = ""
 
 
+# Somebody's transaction, which ends with its client
 LOCKED = (
-    "systemd-run --unit=visitor --uid=postgres psql --dbname=coralnet --command="
-    "'begin; lock table sources_image in row exclusive mode; select pg_sleep(600)' && sleep 1"
+    'systemd-run --unit=visitor --uid=postgres sh -c "'
+    "(echo 'begin; lock table sources_image in row exclusive mode;'; sleep 600) | psql --dbname=coralnet\" && sleep 1"
 )
 WINDOW = "strategy=window"
 FAULTS = [

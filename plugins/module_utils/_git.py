@@ -8,6 +8,7 @@ import contextlib
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from ansible_collections.coralnet.server.plugins.module_utils._run import Run
 
@@ -18,6 +19,22 @@ REFSPECS = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
 
 class GitError(Exception):
     """Git refused, or a version does not exist; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Version:
+    """What somebody asked for: its commit, the object that has its signature (a tag or the commit), its full name.
+
+    A commit has no name, and an abbreviated one is not known before it is looked up in the mirror.
+    """
+
+    commit: str
+    object: str
+    ref: str = ""
+
+    @property
+    def name(self) -> str:
+        return re.sub(r"^refs/(heads|tags)/", "", self.ref) or self.object[:10]
 
 
 class Mirror:
@@ -36,27 +53,34 @@ class Mirror:
             return False
         return self._run(["git", "-C", self._path, "cat-file", "-e", f"{commit}^{{commit}}"])[0] == 0
 
-    def remote_commit(self, version: str) -> str:
-        """Ask the remote which commit a branch, a tag or HEAD is; a whole commit needs no asking.
+    def remote(self, version: str) -> Version:
+        """Ask the remote what a branch, a tag or HEAD is; a whole commit needs no asking.
 
-        A short commit cannot be asked for: the answer is then empty, and the mirror must know it.
+        A short commit cannot be asked for: its commit is then empty, and the mirror must know it.
         """
         if COMMIT.fullmatch(version):
-            return version
+            return Version(version, version)
         head, tag = f"refs/heads/{version}", f"refs/tags/{version}"
         full = version == "HEAD" or version.startswith("refs/")
         names = [version, f"{version}^{{}}"] if full else [head, tag, f"{tag}^{{}}"]
-        rc, out, err = self._run(["git", "ls-remote", "--", self._repository, *names])
+        rc, out, err = self._run(["git", "ls-remote", "--symref", "--", self._repository, *names])
         if rc != 0:
             raise GitError(f"could not list the versions of {self._repository}: {err.strip()}")
-        refs = {name: commit for commit, _tab, name in (line.partition("\t") for line in out.splitlines())}
+        refs, links = {}, {}
+        for line in out.splitlines():
+            found, _tab, name = line.partition("\t")
+            if found.startswith("ref: "):
+                links[name] = found[5:]
+            else:
+                refs[name] = found
         if head in refs and tag in refs:
             raise GitError(f"{version} is a branch and a tag of {self._repository}: say which by its full name")
         for name in reversed(names):
             if name in refs:
-                return refs[name]
+                ref = name.removesuffix("^{}")
+                return Version(refs[name], refs[ref], links.get(ref, ref))
         if SHORT_COMMIT.fullmatch(version):
-            return ""
+            return Version("", version)
         raise GitError(f"{self._repository} has no branch or tag {version!r}: set django_app_version to one it has")
 
     def fetch(self) -> None:
@@ -69,7 +93,8 @@ class Mirror:
         """Fetch into another mirror, which borrows what this one has and is thrown away; this one stays as it is."""
         path = self._must(["mktemp", "--directory"]).strip()
         try:
-            self._must(["git", "clone", "--quiet", "--bare", "--shared", "--", self._path, path])
+            if self.exists():
+                self._must(["git", "clone", "--quiet", "--bare", "--shared", "--", self._path, path])
             other = Mirror(path, self._repository, self._run)
             other.fetch()
             yield other
@@ -80,12 +105,50 @@ class Mirror:
         """Ask git something; quoted paths would be hard to read."""
         return self._must(["git", "-C", self._path, "-c", "core.quotePath=false", *words], "read")
 
-    def local_commit(self, version: str) -> str:
+    def text(self, commit: str, path: str) -> str | None:
+        """Read a file as a commit has it."""
+        there = self.git(["ls-tree", "--full-tree", "--name-only", commit, "--", f":(literal){path}"])
+        return self.git(["cat-file", "blob", f"{commit}:{path}"]) if there.strip() else None
+
+    def contains(self, commit: str, older: str) -> bool:
+        """Say whether a commit is another one or comes after it."""
+        if not self.has(older):
+            return False
+        rc, _out, err = self._run(["git", "-C", self._path, "merge-base", "--is-ancestor", older, commit])
+        if rc > 1:
+            raise GitError(f"could not compare {older} and {commit} in {self._repository}: {err.strip()}")
+        return rc == 0
+
+    def distance(self, old: str, new: str) -> int:
+        """Count the commits that one has and the other does not."""
+        return int(self.git(["rev-list", "--count", f"{old}..{new}"]))
+
+    def verify(self, version: Version, kind: str, signers: str) -> None:
+        """Have git check the signature of the commit or of the tag; refuse what is not signed by one who may."""
+        name = version.name
+        if kind == "tag" and not version.ref.startswith("refs/tags/"):
+            raise GitError(f"{name} is no tag, and django_app_verify is tag: set django_app_version to a signed tag")
+        checked = version.object if kind == "tag" else version.commit
+        setting = ["-c", f"gpg.ssh.allowedSignersFile={signers}"] if signers else []
+        rc, _out, err = self._run(["git", "-C", self._path, *setting, f"verify-{kind}", checked])
+        if rc != 0:
+            said = " ".join(err.split()) or "it has no signature"
+            raise GitError(
+                f"git does not accept the signature of the {kind} {name}: {said} (django_app_verify, "
+                f"django_app_allowed_signers)"
+            )
+        if kind == "tag":
+            # Somebody may have given a signed tag another name
+            signed = re.findall(r"^tag (.+)$", self.git(["cat-file", "tag", checked]), re.MULTILINE)[0]
+            if f"refs/tags/{signed}" != version.ref:
+                raise GitError(f"the tag {name} of {self._repository} is signed as {signed}: ask for it by that name")
+
+    def local_commit(self, version: str, variable: str = "django_app_version") -> str:
         rc, out, _err = self._run(
             ["git", "-C", self._path, "rev-parse", "--verify", "--quiet", f"{version}^{{commit}}"]
         )
         if rc != 0:
-            raise GitError(f"{self._repository} has no commit {version!r}: set django_app_version to one it has")
+            raise GitError(f"{self._repository} has no commit {version!r}: set {variable} to one it has")
         return out.strip()
 
     def _must(self, argv: list[str], verb: str = "fetch") -> str:

@@ -10,7 +10,7 @@ import os
 import re
 import shutil
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 RECORD = "release.json"
@@ -26,6 +26,7 @@ class Release:
     commit: str
     inputs: str
     version: str = field(default="", compare=False)
+    ref: str = field(default="", compare=False)
 
 
 def digest(inputs: Any) -> str:
@@ -45,7 +46,8 @@ def finished(root: str) -> list[Release]:
         try:
             with open(os.path.join(directory, name, RECORD), encoding="utf-8") as file:
                 record = json.load(file)
-            found.append(Release(name, record["commit"], record["inputs"], str(record.get("version", ""))))
+            release = Release(name, record["commit"], record["inputs"])
+            found.append(replace(release, **{key: str(record.get(key, "")) for key in ("version", "ref")}))
         except (OSError, ValueError, KeyError, TypeError):
             continue
     return found

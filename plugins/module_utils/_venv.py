@@ -17,6 +17,7 @@ RECORD = "venv.json"
 # What is known to bring in packages of an index and nothing else; all the rest may be the project's own code
 PACKAGE = re.compile(r"([A-Za-z0-9][\w.-]*)\s*(\[[\w\s,.-]*\]\s*)?([<>=!~;(].*|@\s*(?!\S*file:)\w[\w+.-]*://.*)?")
 NESTED = re.compile(r"(?:-[rc]\s*|--(?:requirement|constraint)(?:\s+|=))([^\s-]\S*)")
+HASHED = re.compile(r"(?:^|\s)--(?:hash[=\s]|require-hashes)")
 INDEX = re.compile(r"(?:-i|--index-url|--extra-index-url)[\s=]+https?://\S+")
 OPTIONS = {
     "--config-settings", "--hash", "--no-binary", "--no-index", "--only-binary", "--pre", "--prefer-binary",
@@ -42,27 +43,36 @@ def fingerprint(
             raise OwnCodeError
         for package in packages:
             _judge(package, source)
-        texts = [text for file in files for text in _read(source, file, set())]
+        texts = list(_read(source, files))
+        for line in (line for text in texts for line in text.splitlines()):
+            if not NESTED.fullmatch(_bare(line)):
+                _judge(line, source)
     except (OwnCodeError, OSError):  # a file that is missing is pip's to complain about
         return ""
     return digest([interpreter, environment, texts, packages])
 
 
-def _read(source: str, file: str, seen: set[str]) -> Iterator[str]:
-    """Read a requirements file, and after it those that it includes."""
-    path = os.path.realpath(os.path.join(source, file))
-    if path in seen:
-        return
-    seen.add(path)
-    with open(path, encoding="utf-8", errors="surrogateescape") as text:
-        content = text.read()
-    yield content
-    for line in content.splitlines():
-        nested = NESTED.fullmatch(_bare(line))
-        if nested:
-            yield from _read(os.path.dirname(os.path.join(source, file)), nested[1], seen)
-        else:
-            _judge(line, source)
+def hashed(source: str, files: list[str]) -> bool:
+    """Say whether a file has a hash. pip takes nothing without one then, and so must whatever stands in for it."""
+    try:
+        return any(HASHED.search(_bare(line)) for text in _read(source, files) for line in text.splitlines())
+    except OSError:
+        return False
+
+
+def _read(source: str, files: list[str], seen: set[str] | None = None) -> Iterator[str]:
+    """Read requirements files, and after each those that it includes."""
+    seen = set() if seen is None else seen
+    for file in files:
+        path = os.path.realpath(os.path.join(source, file))
+        if path in seen:
+            continue
+        seen.add(path)
+        with open(path, encoding="utf-8", errors="surrogateescape") as text:
+            content = text.read()
+        yield content
+        nested = [found[1] for line in content.splitlines() if (found := NESTED.fullmatch(_bare(line)))]
+        yield from _read(os.path.dirname(os.path.join(source, file)), nested, seen)
 
 
 def _bare(line: str) -> str:

@@ -91,10 +91,14 @@ fingerprint:
   type: str
   returned: success
   sample: 3f8a1be2c07d
+hashes:
+  description: Whether a requirements file has hashes, so that nothing must be installed without one.
+  type: bool
+  returned: success
 """
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.coralnet.server.plugins.module_utils._venv import fingerprint, reusable
+from ansible_collections.coralnet.server.plugins.module_utils._venv import fingerprint, hashed, reusable
 
 # A new virtual environment gets the pip that comes with the interpreter
 VERSIONS = "import ensurepip, sys; print(sys.executable, sys.version, ensurepip.version())"
@@ -122,7 +126,13 @@ def main() -> None:
         params["source"], params["requirements"], params["packages"], params["environment"], interpreter
     )
     shared = "" if params["rebuild"] else reusable(params["root"], needs)
-    module.exit_json(changed=False, name=shared or params["release"], build=not shared, fingerprint=needs)
+    module.exit_json(
+        changed=False,
+        name=shared or params["release"],
+        build=not shared,
+        fingerprint=needs,
+        hashes=hashed(params["source"], params["requirements"]),
+    )
 
 
 if __name__ == "__main__":

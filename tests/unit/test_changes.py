@@ -81,17 +81,20 @@ def history(source: Source) -> tuple[str, str]:
 def test_forward_and_back(source: Source, mirror: Mirror) -> None:
     old, new = history(source)
     mirror.fetch()
-    there, back = (between(mirror.git, *pair, REQUIREMENTS) for pair in ((old, new), (new, old)))
+    there, back = (between(mirror, *pair, REQUIREMENTS) for pair in ((old, new), (new, old)))
 
     assert [line.split(" ", 1)[1] for line in there.commits] == ["author: Newer Django", "author: Show größe"]
     assert there.left_out == []
     assert sorted(there.requirements) == ["+ ++odd", "+ Django==5.2.2 \\", "- Django==5.2.1 \\"]
-    assert there.migrations == ["changed app/migrations/0001_initial.py", "new app/migrations/0002_größe.py"]
+    assert there.migration_files == [
+        ("changed", "app/migrations/0001_initial.py"),
+        ("new", "app/migrations/0002_größe.py"),
+    ]
     assert (there.static, there.files) == (2, 8)
     assert there.lines()[:2] == ["files: 8 changed, 2 of them static", "commits: 2"]
     assert back.commits == []
     assert back.left_out == there.commits
-    assert back.lines()[-1] == "  which are not reversed in the database"
+    assert back.lines()[-1] == "  the removed ones are not reversed in the database"
 
 
 def test_check_mode_looks_aside(source: Source, mirror: Mirror, tmp_path: Path) -> None:
@@ -101,7 +104,7 @@ def test_check_mode_looks_aside(source: Source, mirror: Mirror, tmp_path: Path) 
     before = sorted(path for path in (tmp_path / "repo.git").rglob("*"))
     with mirror.aside() as other:
         assert other.has(new)
-        assert between(other.git, old, new, []).files == 1
+        assert between(other, old, new, []).files == 1
         place = Path(other.git(["rev-parse", "--absolute-git-dir"]).strip())
     assert not mirror.has(new)
     assert not place.exists()
@@ -112,7 +115,7 @@ def test_a_commit_that_git_does_not_have(source: Source, mirror: Mirror) -> None
     old = source.commit("First", {"a": "1"})
     mirror.fetch()
     with pytest.raises(GitError, match="could not read"):
-        between(mirror.git, old, "1" * 40, [])
+        between(mirror, old, "1" * 40, [])
 
 
 def test_a_long_list_is_cut() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from ansible_collections.coralnet.server.plugins.module_utils._git import GitError, Mirror
+from ansible_collections.coralnet.server.plugins.module_utils._git import GitError, Mirror, Version
 
 
 def run(argv: list[str]) -> tuple[int, str, str]:
@@ -123,10 +123,10 @@ NAMES = [
 
 
 @pytest.mark.parametrize("setup", NAMES)
-def test_remote_commit_of_a_name(origin: Origin, mirror: Mirror, setup: Setup) -> None:
+def test_remote_of_a_name(origin: Origin, mirror: Mirror, setup: Setup) -> None:
     version, commit = setup(origin)
 
-    assert mirror.remote_commit(version) == commit
+    assert mirror.remote(version).commit == commit
     assert not mirror.exists()
 
 
@@ -141,19 +141,18 @@ def test_fetch_brings_what_was_found(origin: Origin, mirror: Mirror, setup: Setu
     assert mirror.local_commit(commit) == commit
 
 
-def test_remote_commit_takes_a_whole_commit_unasked(tmp_path: Path) -> None:
+def test_remote_takes_a_whole_commit_unasked(tmp_path: Path) -> None:
     mirror = Mirror(str(tmp_path / "repo.git"), str(tmp_path / "nowhere"), run)
 
-    assert (
-        mirror.remote_commit("0123456789abcdef0123456789abcdef01234567") == "0123456789abcdef0123456789abcdef01234567"
-    )
+    commit = "0123456789abcdef0123456789abcdef01234567"
+    assert mirror.remote(commit) == Version(commit, commit)
 
 
 def test_short_commit_is_left_to_the_mirror(origin: Origin, mirror: Mirror) -> None:
     commit = origin.commit("one")
     short = commit[:10]
 
-    assert mirror.remote_commit(short) == ""
+    assert mirror.remote(short) == Version("", short)
     assert not mirror.has(short)
     mirror.fetch()
     assert mirror.has(short)
@@ -168,7 +167,7 @@ def test_unknown_version(origin: Origin, mirror: Mirror, version: str) -> None:
     origin.git("tag", "v1")
 
     with pytest.raises(GitError) as caught:
-        mirror.remote_commit(version)
+        mirror.remote(version)
 
     assert str(caught.value) == (
         f"{origin.path} has no branch or tag {version!r}: set django_app_version to one it has"
@@ -177,7 +176,7 @@ def test_unknown_version(origin: Origin, mirror: Mirror, version: str) -> None:
 
 def test_head_of_an_empty_repository(origin: Origin, mirror: Mirror) -> None:
     with pytest.raises(GitError, match="has no branch or tag 'HEAD'"):
-        mirror.remote_commit("HEAD")
+        mirror.remote("HEAD")
     assert origin.path.exists()
 
 
@@ -197,14 +196,14 @@ def test_branch_and_tag_of_one_name(origin: Origin, mirror: Mirror) -> None:
     origin.git("branch", "both")
 
     with pytest.raises(GitError, match=r"both is a branch and a tag of .*: say which by its full name"):
-        mirror.remote_commit("both")
+        mirror.remote("both")
 
 
 def test_repository_that_cannot_be_reached(tmp_path: Path) -> None:
     mirror = Mirror(str(tmp_path / "repo.git"), str(tmp_path / "nowhere"), run)
 
     with pytest.raises(GitError, match=r"could not list the versions of .*nowhere: .*does not appear to be a git repo"):
-        mirror.remote_commit("main")
+        mirror.remote("main")
     with pytest.raises(GitError, match=r"could not fetch .*nowhere: .*does not appear to be a git repo"):
         mirror.fetch()
 
@@ -228,13 +227,13 @@ def test_fetch_after_a_forced_push(origin: Origin, mirror: Mirror) -> None:
     origin.git("reset", "--quiet", "--hard", "HEAD~1")
     new = origin.commit("another two")
 
-    assert mirror.remote_commit("main") == new
+    assert mirror.remote("main").commit == new
     mirror.fetch()
 
     assert mirror.local_commit("main") == new
     # A commit that only the moved branch had: what is built from it stays known, and can be asked for in full
     assert mirror.has(old)
-    assert mirror.local_commit(mirror.remote_commit(old)) == old
+    assert mirror.local_commit(mirror.remote(old).commit) == old
 
 
 def test_fetch_after_a_tag_was_moved(origin: Origin, mirror: Mirror) -> None:
@@ -244,7 +243,7 @@ def test_fetch_after_a_tag_was_moved(origin: Origin, mirror: Mirror) -> None:
     new = origin.commit("two")
     origin.git("tag", "--force", "v1")
 
-    assert mirror.remote_commit("v1") == new
+    assert mirror.remote("v1").commit == new
     mirror.fetch()
     assert mirror.local_commit("v1") == new
 
@@ -273,7 +272,7 @@ def test_fetch_prunes_a_branch_that_is_gone(origin: Origin, mirror: Mirror) -> N
 
     assert mirror.has("topic/part")
     with pytest.raises(GitError, match="has no branch or tag 'topic'"):
-        mirror.remote_commit("topic")
+        mirror.remote("topic")
     assert not mirror.has("topic")
 
 
@@ -287,7 +286,7 @@ def test_a_version_is_never_taken_for_an_option(origin: Origin, tmp_path: Path) 
 
     mirror = Mirror(str(tmp_path / "repo.git"), "--upload-pack=/bin/false", record)
     with pytest.raises(GitError):
-        mirror.remote_commit("main")
+        mirror.remote("main")
     with pytest.raises(GitError):
         mirror.fetch()
 

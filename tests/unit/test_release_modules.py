@@ -58,19 +58,30 @@ class Site:
         subprocess.run(["git", "init", "--quiet", "--initial-branch=main", self.origin], check=True)
         self.commit("one")
 
-    def commit(self, message: str) -> str:
-        git = ["git", "-C", str(self.origin)]
-        subprocess.run([*git, "commit", "--quiet", "--allow-empty", "--message", message], check=True)
-        return subprocess.check_output([*git, "rev-parse", "HEAD"], text=True).strip()
+    def git(self, *words: str, **environment: str) -> str:
+        command = ["git", "-C", str(self.origin), *words]
+        return subprocess.check_output(command, text=True, env={**os.environ, **environment}).strip()
 
-    def build(self, plan: dict[str, Any], *, current: bool = True) -> None:
-        """Do what the role does after the plan."""
+    def commit(self, message: str, files: dict[str, str] | None = None, *words: str) -> str:
+        for name, content in (files or {}).items():
+            path = self.origin / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(content)
+        self.git("add", "--all")
+        self.git("commit", "--quiet", "--allow-empty", "--message", message, *words)
+        return self.git("rev-parse", "HEAD")
+
+    def build(self, plan: dict[str, Any], *, current: bool = True) -> Path:
+        """Do what the role does after the plan; returns the source."""
         path = self.root / "releases" / plan["release"]
         path.mkdir(parents=True)
-        (path / "release.json").write_text(json.dumps({"commit": plan["commit"], "inputs": plan["inputs"]}))
+        subprocess.run(["git", "clone", "--quiet", self.mirror, path / "src"], check=True)
+        subprocess.run(["git", "-C", path / "src", "checkout", "--quiet", plan["commit"]], check=True)
+        (path / "release.json").write_text(json.dumps({name: plan[name] for name in ("commit", "inputs", "ref")}))
         if current:
             (self.root / "current").unlink(missing_ok=True)
             (self.root / "current").symlink_to(path)
+        return path / "src"
 
     @property
     def arguments(self) -> dict[str, object]:
@@ -215,6 +226,279 @@ def test_plan_that_cannot_be_made(run: Run, site: Site, change: dict[str, str], 
 
     assert result["failed"]
     assert message in result["msg"]
+
+
+MIGRATION = """
+from django.db import migrations, models
+class Migration(migrations.Migration):
+    operations = [migrations.AddField("image", "size", models.IntegerField(null=True))]
+"""
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_plan_of_migrations_there_and_back(run: Run, site: Site, check: bool) -> None:
+    site.build(run(release_plan, **site.arguments))
+    old = site.commit("two", {"shop/migrations/0001_initial.py": MIGRATION.replace("AddField", "Unheard")})
+    site.build(run(release_plan, **site.arguments))
+    site.commit("three", {"shop/migrations/0002_size.py": MIGRATION})
+
+    plan = run(release_plan, check=check, **site.arguments)
+    site.build(run(release_plan, **site.arguments))
+    back = run(release_plan, check=check, **site.arguments | {"version": old})
+
+    [migration] = plan["migrations"]
+    assert (migration["app"], migration["name"], migration["compatible"]) == ("shop", "0002_size", True)
+    assert (plan["reversed"], back["migrations"], back["reversed"]) == ([], [], plan["migrations"])
+    words = [
+        "  new shop/migrations/0002_size.py",
+        "    adds the field image.size (IntegerField)",
+        "    ACCESS EXCLUSIVE on shop.image: reads and writes wait, shortly",
+        "    the older code can go on with it",
+    ]
+    assert plan["changes"][-5:] == ["migrations: 1", *words]
+    assert plan["diff"]["after"].splitlines()[1:] == plan["changes"]
+    assert back["changes"][-5] == "  removed shop/migrations/0002_size.py"
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize(
+    ("path", "text", "missing"),
+    [
+        ("secrets.example.json", '{"A": "", "B": {"C": 1}, "D": null}', "B, D"),
+        ("conf/secrets.json.example", '{"A": ""}', ""),
+        (".env.example", "# E=1\nA=x\nexport B = 'y'\nlong=\nB=again\n", "B, long"),
+        (".env.example", "A=", ""),
+    ],
+)
+def test_plan_of_a_version_whose_secrets_are_missing(
+    run: Run, site: Site, path: str, text: str, missing: str, check: bool
+) -> None:
+    site.build(run(release_plan, **site.arguments))
+    site.commit("two", {path: text})
+
+    plan = run(release_plan, check=check, **site.arguments, example=path, given=["A", "Z"])
+
+    if missing:
+        assert plan["msg"] == (
+            f"main needs {missing} (see its {path}): set them in the data of django_app_config_files or in "
+            f"django_app_environment"
+        )
+    else:
+        assert plan["build"]
+
+
+@pytest.mark.parametrize("check", [False, True])
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("no/such", "main has no file no/such: set django_app_secrets_example to the path of an example"),
+        ("*.json", "main has no file *.json"),
+        ("broken.json", "broken.json is no JSON object (Expecting value"),
+        ("list.json", "list.json is no JSON object"),
+    ],
+)
+def test_plan_with_an_example_that_is_none(run: Run, site: Site, path: str, message: str, check: bool) -> None:
+    """A first deployment is refused as well, and in check mode leaves no mirror behind."""
+    site.commit("two", {"broken.json": "x", "list.json": "[]"})
+
+    plan = run(release_plan, check=check, **site.arguments, example=path)
+
+    assert message in plan["msg"]
+    assert list(site.mirror.iterdir()) == [] or not check
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_a_branch_moves_forward_only(run: Run, site: Site, check: bool) -> None:
+    first = site.commit("two")
+    lost = site.commit("three")
+    site.build(run(release_plan, **site.arguments | {"version": "HEAD"}))
+    site.git("reset", "--quiet", "--hard", first)
+    new = site.commit("another three")
+    site.git("tag", "v3")
+
+    refused = run(release_plan, check=check, **site.arguments)
+
+    assert refused["msg"] == (
+        f"the branch main has lost the running commit {lost[:10]}, so its history was rewritten: set "
+        f"django_app_version to a tag or a commit, or django_app_fast_forward to false for this run"
+    )
+    for other in ({"fast_forward": False}, {"version": "v3"}, {"version": new}, {"version": new[:9]}):
+        plan = run(release_plan, check=True, **site.arguments | other)
+        assert plan["commit"] == new
+        assert f"  {lost[:7]} author: three" in plan["changes"]
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_another_branch_may_be_anywhere(run: Run, site: Site, check: bool) -> None:
+    start = site.commit("two")
+    site.commit("three")
+    site.build(run(release_plan, **site.arguments))
+    site.git("branch", "stable", start)
+
+    assert run(release_plan, check=check, **site.arguments | {"version": "stable"})["commit"] == start
+
+
+def test_a_branch_that_has_lost_what_the_mirror_has_lost_too(run: Run, site: Site) -> None:
+    plan = run(release_plan, **site.arguments)
+    site.build(plan)
+    record = site.root / "releases" / plan["release"] / "release.json"
+    record.write_text(json.dumps({**json.loads(record.read_text()), "commit": "1" * 40}))
+
+    assert "has lost the running commit 1111111111" in run(release_plan, **site.arguments)["msg"]
+    assert run(release_plan, **site.arguments, fast_forward=False, required_versions=["main"])["changes"] == []
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_what_must_run_on_the_way_is_not_jumped_over(run: Run, site: Site, check: bool) -> None:
+    site.git("tag", "v1")
+    site.build(run(release_plan, **site.arguments))
+    for tag in ("v2", "v3", "v4"):
+        site.commit(tag)
+        site.git("tag", tag)
+    required = {"required_versions": ["v3", "v2", "v1"]}
+
+    refused = run(release_plan, check=check, **site.arguments | required)
+    assert refused["msg"].endswith(
+        " directly, since v2 has to run before it (django_app_required_versions): set django_app_version to v2 first"
+    )
+    assert run(release_plan, check=check, **site.arguments | required | {"version": "v2"})["build"]
+    site.build(run(release_plan, **site.arguments | required | {"version": "v2"}))
+    assert "set django_app_version to v3 first" in run(release_plan, check=check, **site.arguments | required)["msg"]
+    site.build(run(release_plan, **site.arguments | required | {"version": "v3"}))
+    assert run(release_plan, check=check, **site.arguments | required)["build"]
+    assert run(release_plan, check=check, **site.arguments | required | {"version": "v1"})["commit"]
+    unknown = run(release_plan, check=check, **site.arguments | {"required_versions": ["v9"]})
+    assert unknown["msg"].endswith("has no commit 'v9': set django_app_required_versions to one it has")
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_local_changes_are_not_left_behind(run: Run, site: Site, check: bool) -> None:
+    site.commit("two", {"a.py": "1", "b.py": "1", "c.py": "1", ".gitignore": "*.pyc\n"})
+    source = site.build(run(release_plan, **site.arguments))
+    (site.root / "shared").mkdir()
+    (source / "secrets.json").symlink_to(site.root / "shared" / "secrets.json")
+    (source / "a.pyc").touch()
+    site.commit("three")
+    assert run(release_plan, check=True, **site.arguments)["build"], "a link to shared files, and what git ignores"
+    before = (source / ".git" / "index").read_bytes()
+    record = source.parent / "release.json"
+
+    (source / "built.mo").touch()
+    os.utime(record, (record.stat().st_mtime + 60,) * 2)
+    assert run(release_plan, check=True, **site.arguments)["build"], "there before the release's record"
+    os.utime(record, (record.stat().st_mtime - 120,) * 2)
+    (source / "a.py").write_text("2")
+    (source / "b.py").unlink()
+    (source / "deep er").mkdir()
+    (source / "deep er" / "größe").touch()
+    (source / "link").symlink_to("/elsewhere")
+
+    refused = run(release_plan, check=check, **site.arguments)
+    assert refused["msg"] == (
+        f"{source} has changes that are in no commit: a.py, b.py, built.mo, deep er/größe, link. Commit or undo them, "
+        f"or name in django_app_keep_files what may stay behind there"
+    )
+    some = run(release_plan, check=check, **site.arguments, keep_files=["*.mo", "deep er/*", "[ab].py"])
+    assert "in no commit: link. " in some["msg"]
+    assert run(release_plan, check=check, **site.arguments, keep_files=["*"])["build"]
+    same = run(release_plan, check=check, **site.arguments | {"version": "HEAD~1"})
+    assert "has no branch" in same["msg"]
+    running = subprocess.check_output(["git", "-C", source, "rev-parse", "HEAD"], text=True).strip()
+    assert not run(release_plan, check=check, **site.arguments | {"version": running})["build"], "nothing is left"
+    assert (source / ".git" / "index").read_bytes() == before
+
+
+def test_local_changes_where_git_does_not_answer(run: Run, site: Site) -> None:
+    source = site.build(run(release_plan, **site.arguments))
+    site.commit("two")
+    (source / ".git" / "HEAD").write_text("nonsense")
+
+    assert run(release_plan, **site.arguments)["msg"].startswith(f"could not look for local changes in {source}: ")
+
+
+class Signer:
+    """Somebody with a key of their own."""
+
+    def __init__(self, path: Path, name: str) -> None:
+        self._key = path / name
+        subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-C", name, "-f", self._key], check=True)
+        self.line = f"{name}@coralnet.test {self._key.with_suffix('.pub').read_text().strip()}"
+        self.git = ["-c", "gpg.format=ssh", "-c", f"user.signingKey={self._key}"]
+
+
+@pytest.fixture
+def anna(tmp_path: Path) -> Signer:
+    return Signer(tmp_path, "anna")
+
+
+@pytest.fixture
+def bert(tmp_path: Path) -> Signer:
+    return Signer(tmp_path, "bert")
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_signed_commits(run: Run, site: Site, anna: Signer, bert: Signer, check: bool) -> None:
+    def plan(*lines: str, version: str = "main") -> dict[str, Any]:
+        arguments = {**site.arguments, "version": version, "verify": "commit", "allowed_signers": list(lines)}
+        return run(release_plan, check=check, **arguments)
+
+    said = "git does not accept the signature of the commit main: "
+    assert plan(anna.line)["msg"].startswith(f"{said}it has no signature (django_app_verify")
+    site.git(*anna.git, "commit", "--quiet", "--allow-empty", "-S", "--message", "two")
+    commit = site.git("rev-parse", "HEAD")
+    site.git("tag", "plain")
+
+    for version in ("main", "plain", commit):
+        assert plan(bert.line, anna.line, version=version)["commit"] == commit
+    refused = plan(bert.line)["msg"]
+    assert refused.startswith(said)
+    assert "No principal matched" in refused
+    assert plan()["msg"].startswith(f"{said}error: gpg.ssh.allowedSignersFile needs to be configured")
+    assert list(site.mirror.iterdir()) == [] or not check
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_signed_tags(run: Run, site: Site, anna: Signer, bert: Signer, check: bool) -> None:
+    def plan(version: str) -> dict[str, Any]:
+        arguments = {**site.arguments, "version": version, "verify": "tag", "allowed_signers": [anna.line]}
+        return run(release_plan, check=check, **arguments)
+
+    for signer, tag in ((anna, "v1"), (bert, "v2")):
+        site.git(*signer.git, "tag", "-s", "--message", tag, tag)
+    site.git("tag", "plain")
+    site.git("tag", "-a", "--message", "annotated", "annotated")
+    site.git("update-ref", "refs/tags/renamed", "refs/tags/v1")
+
+    assert plan("v1")["ref"] == "refs/tags/v1"
+    for version, message in (
+        ("v2", 'of the tag v2: Good "git" signature with ED25519 key '),
+        ("plain", "of the tag plain: error: "),
+        ("annotated", "of the tag annotated: error: no signature found"),
+        ("renamed", "is signed as v1: ask for it by that name"),
+        ("main", "main is no tag, and django_app_verify is tag"),
+        ("HEAD", "main is no tag, and django_app_verify is tag"),
+    ):
+        assert message in plan(version)["msg"]
+
+
+@pytest.mark.parametrize("check", [False, True])
+def test_signed_by_openpgp(
+    run: Run, site: Site, short_path: Path, monkeypatch: pytest.MonkeyPatch, check: bool
+) -> None:
+    """The keyring is the account's own."""
+    short_path.chmod(0o700)
+    monkeypatch.setenv("GNUPGHOME", str(short_path))
+    gpg = ["gpg", "--batch", "--quiet", "--passphrase", "", "--pinentry-mode", "loopback"]
+    subprocess.run([*gpg, "--quick-generate-key", "anna@coralnet.test", "ed25519"], check=True)
+    try:
+        site.git("commit", "--quiet", "--allow-empty", "-Sanna@coralnet.test", "--message", "two")
+        asked = {**site.arguments, "verify": "commit"}
+        assert run(release_plan, check=check, **asked)["build"]
+        (short_path / "other").mkdir(mode=0o700)
+        monkeypatch.setenv("GNUPGHOME", str(short_path / "other"))
+        assert "Can't check signature: No public key" in run(release_plan, check=check, **asked)["msg"]
+    finally:
+        subprocess.run(["gpgconf", "--homedir", short_path, "--kill", "gpg-agent"], check=True)
 
 
 def test_plan_without_the_account(run: Run, site: Site) -> None:

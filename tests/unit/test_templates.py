@@ -15,8 +15,10 @@ from typing import Any
 
 import pytest
 from ansible.errors import AnsibleError
+from ansible.parsing.dataloader import DataLoader
+from ansible.template import Templar
 from gunicorn.config import Config
-from rendering import CANARY, FULL, NAMES, REQUIRED, ROLES, load, render, templates
+from rendering import CANARY, FULL, NAMES, REQUIRED, ROLES, load, render, role_variables, templates
 
 SERVICE, SOCKET = "etc/systemd/system/site@.service.j2", "etc/systemd/system/site@.socket.j2"
 GUNICORN, RUN = "etc/gunicorn/site.conf.py.j2", "run.j2"
@@ -405,6 +407,14 @@ def test_run_compiles_with_everything_set() -> None:
     assert text.startswith("#!/usr/bin/python3\n")
     assert 'ROOT = "/data/sites/reef"' in text
     assert "run python -X dev manage.py check" in text
+
+
+def test_names_of_settings_and_never_values() -> None:
+    variables = role_variables("django_app", **FULL["django_app"] | {"django_app_environment": {"TOKEN": CANARY}})
+
+    given = Templar(loader=DataLoader(), variables=variables).template(variables["__django_app_given"])
+
+    assert given == ["SECRET", "TOKEN"]
 
 
 # --- nginx

@@ -122,6 +122,23 @@ BAD = [
     bad("django_app", "django_app_requirements", django_app_requirements={"a": "b"}),
     bad("django_app", "django_app_migrate", django_app_migrate="perhaps"),
     bad("django_app", "django_app_environment", django_app_environment="A"),
+    *(
+        bad("django_app", "Set django_app_secrets_example", django_app_secrets_example=path)
+        for path in ("/srv/x.json", "../x.json", "a/../x.json", "a/..")
+    ),
+    *(
+        bad("django_app", "django_app_allowed_signers", django_app_verify="commit", django_app_allowed_signers=[line])
+        for line in (
+            "",
+            "anna@example.org",
+            "# a b c",
+            "anna@example.org ssh-ed25519",
+            "a ssh-rsa AAAA\nb ssh-rsa AAAA",
+        )
+    ),
+    bad("django_app", "Set django_app_verify", django_app_allowed_signers=["anna@example.org ssh-ed25519 AAAA"]),
+    bad("django_app", "django_app_verify", django_app_verify="tags"),
+    bad("django_app", "django_app_installer", django_app_installer="conda"),
     # gunicorn
     *(bad("gunicorn", name, without=(name,)) for name in ("gunicorn_name", "gunicorn_app", "gunicorn_host")),
     *(
@@ -353,6 +370,17 @@ GOOD = [
     *((role, FULL[role]) for role in VALIDATED),
     ("django_app", {"django_app_name": "a-1"}),
     ("django_app", {"django_app_config_files": [{"path": "a.b/.env", "data": {}, "format": "dotenv"}]}),
+    ("django_app", {"django_app_secrets_example": "conf/..secrets.example.json"}),
+    (
+        "django_app",
+        {
+            "django_app_verify": "tag",
+            "django_app_allowed_signers": [
+                "*@example.org ssh-ed25519 AAAA",
+                'a@b.example namespaces="git" ssh-rsa AAAA a comment',
+            ],
+        },
+    ),
     ("gunicorn", {"gunicorn_timeout": 0, "gunicorn_front": "https://127.0.0.1:8443/"}),
     ("gunicorn", {"gunicorn_workers": "3"}),
     ("letsencrypt", {"letsencrypt_certificates": [], "letsencrypt_refused_suffixes": []}),

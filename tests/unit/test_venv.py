@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.coralnet.server.plugins.module_utils import _venv
-from ansible_collections.coralnet.server.plugins.module_utils._venv import fingerprint, prune_venvs, reusable
+from ansible_collections.coralnet.server.plugins.module_utils._venv import fingerprint, hashed, prune_venvs, reusable
 
 NAMES = [f"2026010{number}T000000Z-0123456789" for number in range(1, 6)]
 
@@ -176,3 +176,26 @@ def test_prune_where_there_are_none(tmp_path: Path) -> None:
 
 def test_the_record_is_what_the_role_writes(root: Path) -> None:
     assert f"/{_venv.RECORD}" in (root / "roles" / "django_app" / "tasks" / "build.yml").read_text()
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "expected"),
+    [
+        ("requirements/production.txt", "Pillow==12.3 --hash=sha256:aa\n", True),
+        ("requirements/base.txt", "Pillow==12.3 \\\n    --hash=sha256:aa\n", True),
+        ("requirements/base.txt", "--require-hashes\n", True),
+        ("pins.txt", "Pillow==12.3 --hash sha256:aa\n", True),
+        ("pins.txt", "# Pillow==12.3 --hash=sha256:aa\nwith--hash=x\n", False),
+        ("setup.py", "--require-hashes\n", False),
+    ],
+)
+def test_hashes(source: Path, file: str, text: str, expected: bool) -> None:
+    with (source / file).open("a") as requirements:
+        requirements.write(text)
+
+    assert hashed(str(source), ["requirements/production.txt"]) is expected
+
+
+def test_hashes_of_what_is_not_there(source: Path) -> None:
+    """The installer says so better."""
+    assert not hashed(str(source), ["no/such"])

@@ -141,6 +141,25 @@ def test_a_build_that_died_is_no_release(host: Any, deploy: Callable[..., Any]) 
     assert re.search(r"Install the requirements\] \*+\nskipping", result.stdout)
 
 
+def packages(host: Any) -> set[str]:
+    code = "import importlib.metadata as m; print(*(f'{d.name}=={d.version}' for d in m.distributions()))"
+    return {name for name in in_release(host, f'python -c "{code}"').stdout.split() if not name.startswith("pip==")}
+
+
+def test_uv_installs_the_same(host: Any, deploy: Callable[..., Any]) -> None:
+    before, by_pip = packages(host), venv(host)
+    uv = ("-e", "version=v2", "-e", "django_app_installer=uv")
+    assert changed(deploy(*uv)) == 0, "another installer alone is no reason to install anew"
+
+    assert changed(deploy(*uv, "-e", "django_app_upgrade_packages=true")) > 1
+    assert venv(host) != by_pip
+    assert packages(host) == before
+    assert in_release(host, "python -m pip").rc != 0, "it was not uv"
+    assert in_release(host, "python manage.py check").rc == 0
+    test_code_belongs_to_the_deploy_account_and_others_cannot_read_it(host)
+    assert changed(deploy(*uv)) == 0
+
+
 KILLER = """
 import contextlib, os, pwd, sys, time
 deadline, venvs = time.monotonic() + 300, "/opt/reef/venvs"
@@ -168,6 +187,37 @@ def test_fresh_packages_on_request_also_after_a_run_that_was_killed(host: Any, d
     assert changed(result) > 1
     assert venv(host) not in (packages, f"../../venvs/{half}")
     assert in_release(host, "python manage.py check").rc == 0
+    assert in_release(host, "python manage.py check", 0).rc == 0
+
+
+@pytest.mark.parametrize("mode", ["", "--check"])
+def test_a_secret_that_is_missing_is_told_before_anything_happens(
+    host: Any, deploy: Callable[..., Any], mode: str
+) -> None:
+    before = releases(host)
+    result = deploy("-e", "version=v2", "-e", '{"django_app_config_files": []}', *filter(None, [mode]))
+    assert result.returncode != 0
+    assert "v2 needs SECRET_KEY, " in result.stdout
+    assert "EXPORT_SIGNING_KEY (see its project/config/settings/secrets.example.json): set them in" in result.stdout
+    assert releases(host) == before
+
+
+@pytest.mark.parametrize("installer", ["pip", "uv"])
+def test_an_index_that_does_not_answer(host: Any, deploy: Callable[..., Any], installer: str) -> None:
+    settings = {
+        "version": "v2",
+        "django_app_installer": installer,
+        "django_app_uv": f"{ROOT}/venvs/uv/bin/uv",
+        "django_app_upgrade_packages": True,
+        "django_app_pip_environment": {
+            "PIP_INDEX_URL": "http://127.0.0.1:9/simple",
+            "PIP_RETRIES": "0",
+            "UV_HTTP_RETRIES": "0",
+        },
+    }
+    result = deploy("-e", json.dumps(settings))
+    assert result.returncode != 0
+    assert f"Install with {installer} failed, and the site goes on with" in result.stdout
     assert in_release(host, "python manage.py check", 0).rc == 0
 
 

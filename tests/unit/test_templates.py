@@ -410,11 +410,12 @@ def test_run_compiles_with_everything_set() -> None:
 
 
 def test_names_of_settings_and_never_values() -> None:
-    variables = role_variables("django_app", **FULL["django_app"] | {"django_app_environment": {"TOKEN": CANARY}})
+    environment = {"TOKEN": CANARY, "FORGOTTEN": None, "EMPTY": ""}
+    variables = role_variables("django_app", **FULL["django_app"] | {"django_app_environment": environment})
 
     given = Templar(loader=DataLoader(), variables=variables).template(variables["__django_app_given"])
 
-    assert given == ["SECRET", "TOKEN"]
+    assert given == ["SECRET", "TOKEN", "EMPTY"]
 
 
 # --- nginx

@@ -37,7 +37,7 @@ FAULTS = [
         "no room for the build",
         "No space left on device",
         variables=("django_app_upgrade_packages=true",),
-        on_host="mount -t tmpfs -o size=16k none /tmp",
+        on_host="mount -t tmpfs -o size=4m none /tmp",
         mend_host="umount /tmp",
     ),
     Fault("static files fail", "could not be found", version="static-fails"),

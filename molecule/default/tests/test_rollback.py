@@ -14,7 +14,7 @@ from shared.visitor import Visitor, ad_hoc, changed, report, visits
 
 ROOT = "/srv/www/coralnet"
 # What v1 does not answer to
-V2_ALONE = json.dumps({"gunicorn_checks": [{"path": "/", "body": 'content="v2"'}], "gunicorn_probe_timeout": 8})
+V2_ALONE = json.dumps({"gunicorn_checks": [{"path": "/", "body": 'content="v2"'}], "gunicorn_probe_timeout": 4})
 Play = Callable[..., Any]
 
 

@@ -71,7 +71,7 @@ def test_a_window(at_v1: None, site: Site, address: str, update: Callable[..., A
     assert done.returncode == 0, done.stdout
     said = " ".join(done.stdout.split())
     assert "strategy: window, because it was asked for" in said
-    assert "so many minutes from now - 1" in said
+    assert "Wait for the announced time, in minutes - 1" in said
     assert seen.story == [(200, "v1"), (503, ""), (200, "v2")]
     assert seen.notices > 5
     assert all(0 < int(seconds) <= 600 for seconds in seen.retry_after)

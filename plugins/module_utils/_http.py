@@ -8,12 +8,23 @@ import http.client
 import re
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Callable
+from concurrent import futures
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
 BODY_LIMIT = 2 * 1024 * 1024
+LOOK = 0.5
+"""Seconds between two looks at whether the one who is to answer still lives."""
+
+AGAIN = 3
+"""Seconds for which an answer that is not the right one is asked for again."""
+
+NOT_YET = (0, 502, 503, 504)
+"""What is heard of an application that has not started: nothing, or so from a server before it."""
 
 
 @dataclass(frozen=True)
@@ -151,20 +162,43 @@ def run_checks(
 ) -> str:
     """Run every check in turn until one complains or the time (seconds) is up.
 
-    A complaint is tried again until the deadline, because a server that has just started may
-    answer late, or until `died` says that waiting is of no use. The last one is returned, and an
-    empty string means that all is well.
+    Who says nothing may still be starting, and is asked until the deadline, or until `died` says that waiting is of no
+    use. Who gives a wrong answer has started, and is asked again for a moment only. The last complaint is returned, and
+    an empty string means that all is well.
     """
     deadline = time.monotonic() + timeout
     for check in checks:
+        patience = deadline
         while True:
             left = max(deadline - time.monotonic(), 1.0)
-            complaint = check.complaint(get(where, check.path, headers, left, verify), expect)
+            answer = _watched(partial(get, where, check.path, headers, left, verify), died)
+            complaint = answer if isinstance(answer, str) else check.complaint(answer, expect)
             if not complaint:
                 break
             if death := died():
                 return death
-            if time.monotonic() >= deadline:
+            if isinstance(answer, Answer) and answer.status not in NOT_YET:
+                patience = min(patience, time.monotonic() + AGAIN)
+            if time.monotonic() >= patience:
                 return complaint
             time.sleep(0.2)
     return ""
+
+
+def _watched(ask: Callable[[], Answer], died: Callable[[], str]) -> Answer | str:
+    """Wait for an answer only as long as there is somebody to give it; else say what happened to them."""
+    answer: futures.Future[Answer] = futures.Future()
+
+    def wait() -> None:
+        try:
+            answer.set_result(ask())
+        except BaseException as exc:
+            answer.set_exception(exc)
+
+    threading.Thread(target=wait, daemon=True).start()
+    while True:
+        try:
+            return answer.result(timeout=LOOK)
+        except futures.TimeoutError:
+            if death := died():
+                return death

@@ -230,6 +230,25 @@ def test_run_checks_respects_its_deadline_and_tells_what_it_last_saw(server: Ser
     assert 0.5 <= took < 10
 
 
+def test_run_checks_soon_believes_a_wrong_answer(server: Server) -> None:
+    start = time.monotonic()
+    complaint = run_checks(where(server), [Check("/500/x")], HEADERS, {}, 60)
+
+    assert complaint == "/500/x: status 500 instead of 200"
+    assert len(server.requests) > 1
+    assert time.monotonic() - start < 30
+
+
+def test_run_checks_sees_while_it_waits_that_nobody_will_answer(server: Server) -> None:
+    deaths = iter(["", "it ended by itself", "it ended by itself"])
+    start = time.monotonic()
+
+    assert (
+        run_checks(where(server), [Check("/later")], HEADERS, {}, 60, died=lambda: next(deaths)) == "it ended by itself"
+    )
+    assert time.monotonic() - start < 30
+
+
 def test_run_checks_waits_no_longer_for_a_server_that_died(short_path: Path) -> None:
     start = time.monotonic()
     complaint = run_checks(str(short_path / "app.sock"), [Check()], HEADERS, {}, 60, died=lambda: "it ended by itself")

@@ -16,8 +16,12 @@ def test_begin(at_v1: None, site: Site) -> None:
     assert site.version == "v1"
 
 
+# Each on one of the hosts, in turns, and the one with most at stake on both
 @pytest.mark.parametrize("phase", ["plan", "build", "prepare", "database", "switch"])
 def test_killed_in_the_phase(site: Site, inventory_name: str, phase: str) -> None:
+    elsewhere = {"plan": "debian-12", "build": "debian-13", "prepare": "debian-12", "database": "debian-13"}
+    if elsewhere.get(phase) == inventory_name and not os.environ.get("LAB_HOSTS"):
+        pytest.skip("it is on the other host")
     words = ["--limit", inventory_name, "-e", "version=v2", "-e", "take_over=true", "playbooks/update.yml"]
     with start_ansible("ansible-playbook", *words, PYTHONUNBUFFERED="1") as run:
         assert run.stdout

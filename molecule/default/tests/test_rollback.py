@@ -30,7 +30,7 @@ def forward(host: Any, playbook: Play, inventory_name: str) -> Play:
     def bring() -> str:
         built = host.run(f"""grep -l '"v2"' {ROOT}/releases/*/release.json""").stdout.split()
         if not built:
-            changed(playbook("--skip-tags", "host", "-e", "version=v2", path="playbooks/update.yml"))
+            changed(playbook("-e", "version=v2", path="playbooks/update.yml"))
             return current(host)
         release = built[-1].split("/")[-2]
         for command in ("migrate", "collectstatic"):

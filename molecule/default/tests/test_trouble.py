@@ -18,8 +18,8 @@ THREADS = '{"gunicorn_threads": 5}'
 
 @pytest.fixture
 def update(playbook: Callable[..., Any]) -> Callable[..., Any]:
-    """Run the playbook for an update on a host that is set up, which is quicker than the whole site's."""
-    return partial(playbook, "--skip-tags", "host", path="playbooks/update.yml")
+    """Run the playbook for an update, which is quicker than the whole site's."""
+    return partial(playbook, path="playbooks/update.yml")
 
 
 def instance(host: Any) -> str:

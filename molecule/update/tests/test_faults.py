@@ -67,6 +67,12 @@ FAULTS = [
         on_host="systemctl stop postgresql",
         mend_host="systemctl start postgresql",
     ),
+    # The lab's hosts have a database each: this one believes that it shares another's
+    Fault(
+        "another host has not migrated",
+        "elsewhere has not migrated the database",
+        variables=("site_primary=elsewhere",),
+    ),
     Fault(
         "nginx refuses its configuration",
         "nginx could not be reloaded: unknown directive",

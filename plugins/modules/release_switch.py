@@ -142,6 +142,11 @@ before:
   type: str
   returned: success
   sample: 20261101T080000Z-89abcdef01
+proven:
+  description:
+    - Whether the instance was asked and answered well. In check mode it cannot be where it has yet to be started.
+  type: bool
+  returned: success
 drained:
   description: Instances that were told to finish their requests and end.
   type: list
@@ -183,7 +188,8 @@ def ask(module: AnsibleModule, where: str, instance: str, died: Callable[[], str
     return run_checks(where, checks, headers, expect, params["timeout"], params["validate_certs"], died)
 
 
-def switch(module: AnsibleModule, switcher: Switcher) -> Plan:
+def switch(module: AnsibleModule, switcher: Switcher) -> tuple[Plan, bool]:
+    """Carry the plan out; say whether the instance was seen to work, too."""
     plan = switcher.plan()
 
     def own(instance: str) -> str:
@@ -197,11 +203,11 @@ def switch(module: AnsibleModule, switcher: Switcher) -> Plan:
 
     if not module.check_mode:
         switcher.apply(plan, own, front)
-    elif not plan.changed:
-        complaint = own(plan.instance) or front(plan.instance)
-        if complaint:
-            raise SwitchError(f"{plan.instance} runs, but does not work: {complaint}")
-    return plan
+    elif plan.start or plan.switch:
+        return plan, False
+    elif complaint := own(plan.instance) or front(plan.instance):
+        raise SwitchError(f"{plan.instance} runs, but does not work: {complaint}")
+    return plan, True
 
 
 def main() -> None:
@@ -246,7 +252,7 @@ def main() -> None:
 
     switcher = Switcher(params["name"], root, release, params["config_files"], run, let_go)
     try:
-        plan = switch(module, switcher)
+        plan, proven = switch(module, switcher)
         needed = switcher.running() | {release, plan.before_release} - {""}
         pruned = [] if module.check_mode else prune(root, params["keep"], needed)
         pruned_venvs = [] if module.check_mode else prune_venvs(root, max(needed))
@@ -259,6 +265,7 @@ def main() -> None:
     module.exit_json(
         changed=plan.changed or bool(pruned or pruned_venvs),
         instance=plan.instance,
+        proven=proven,
         before=plan.before_instance,
         drained=plan.drain,
         pruned=pruned,

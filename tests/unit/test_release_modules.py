@@ -659,6 +659,7 @@ def test_switch_check_mode_then_for_real_then_again(run: Run, handed: Handed) ->
 
     foreseen = run(release_switch, check=True, **handed.arguments)
     assert (foreseen["changed"], handed.systemd.changes, handed.current) == (True, [], "")
+    assert not foreseen["proven"], "nobody could be asked"
 
     done = run(release_switch, **handed.arguments)
     assert (done["changed"], done["instance"], done["before"], handed.current) == (True, ONE, "", ONE)
@@ -668,6 +669,8 @@ def test_switch_check_mode_then_for_real_then_again(run: Run, handed: Handed) ->
 
     again = run(release_switch, **handed.arguments)
     assert (again["changed"], again["instance"], again["before"]) == (False, ONE, ONE)
+    assert done["proven"]
+    assert run(release_switch, check=True, **handed.arguments)["proven"]
 
 
 def test_switch_to_a_new_release(run: Run, handed: Handed) -> None:

@@ -93,12 +93,12 @@ class Lock:
         if holder.reserved:
             return f"{holder}: wait until that is done, or ask, or take it over with -e take_over=true"
         quiet = int(now - holder.seen)
-        if quiet < QUIET:
-            return f"{holder}, and was seen alive {quiet} s ago: wait for it to end, or ask"
-        return (
-            f"{holder}, and was not seen alive for {quiet // 60} minutes: if that run is dead, take the lock over"
-            " with -e take_over=true"
+        seen = (
+            f"was seen alive {quiet} s ago: wait for it to end, or ask; if"
+            if quiet < QUIET
+            else f"was not seen alive for {quiet // 60} minutes: if"
         )
+        return f"{holder}, and {seen} that run is dead, take the lock over with -e take_over=true"
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:

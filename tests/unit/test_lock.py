@@ -45,7 +45,7 @@ def test_a_run_holds_it_and_gives_it_back(path: Path) -> None:
 def test_the_second_is_told_who_holds_it(path: Path) -> None:
     lock = Lock(str(path))
     lock.take("1", "anna", "update to v2")
-    with pytest.raises(LockError, match=r"anna has held .*update to v2.*seen alive 0 s ago: wait for it to end"):
+    with pytest.raises(LockError, match=r"update to v2.*seen alive 0 s ago: wait for it to end, .* take_over=true"):
         lock.take("2", "ben", "")
     lock.release("2")
     assert lock.holder()

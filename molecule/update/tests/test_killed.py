@@ -38,7 +38,7 @@ def test_killed_in_the_phase(site: Site, inventory_name: str, phase: str) -> Non
 def test_the_next_run_is_told_and_completes(site: Site, update: Callable[..., Any]) -> None:
     refused = update("v2")
     assert refused.returncode != 0
-    assert "-e take_over=true" in " ".join(refused.stdout.split())
+    assert "if that run is dead, take the lock over with -e take_over=true" in " ".join(refused.stdout.split())
     changed(update("v2", "take_over=true"))
     assert site.version == "v2"
     assert changed(update("v2")) == 0

@@ -20,7 +20,9 @@ description:
   - The state is compared with what runs, so a run that died at any point is completed by the next one.
 author:
   - CoralNet server contributors (@coralnet)
-extends_documentation_fragment: coralnet.server.attributes
+extends_documentation_fragment:
+  - coralnet.server.attributes
+  - coralnet.server.probe
 attributes:
   check_mode:
     support: full
@@ -49,64 +51,12 @@ options:
     type: list
     elements: path
     default: []
-  host:
-    description: The host name with which the site is asked, one that the site accepts.
-    type: str
-    required: true
-  headers:
-    description: Headers that the front adds to every request, such as C(X-Forwarded-Proto).
-    type: dict
-    default: {}
-  checks:
-    description: The requests that the site must answer well, in this order. Redirects are not followed.
-    type: list
-    elements: dict
-    default: [{}]
-    suboptions:
-      path:
-        description: What to ask for.
-        type: str
-        default: /
-      status:
-        description: The statuses that are accepted.
-        type: list
-        elements: int
-        default: [200]
-      body:
-        description: A regular expression that must be found in the answer. Empty accepts any.
-        type: str
-        default: ""
-      reject:
-        description: A regular expression that must not be found in the answer. Empty rejects none.
-        type: str
-        default: ""
-  front:
-    description:
-      - The web server's address as a URL, such as V(http://127.0.0.1). The name in it is only where to connect;
-        O(host) is what is asked for.
-      - Empty asks nobody but the instance itself.
-    type: str
-    default: ""
   reload_nginx:
     description:
       - Whether to reload nginx between the switch and the last requests of the old instance.
       - Needed where nginx keeps idle connections to the application (C(keepalive)), which belong to the old instance.
     type: bool
     default: false
-  release_header:
-    description:
-      - A response header in which the instance says its name, so that no other can answer in its place.
-      - Empty where the site's own gunicorn configuration sends none.
-    type: str
-    default: X-Release
-  validate_certs:
-    description: Whether the certificate of an HTTPS O(front) must be valid for O(host).
-    type: bool
-    default: true
-  timeout:
-    description: How long all checks of one place may take together, in seconds, starting up included.
-    type: int
-    default: 30
   keep:
     description: How many finished releases stay on disk. Those that run, or still finish requests, always do.
     type: int
@@ -165,27 +115,15 @@ pruned_venvs:
 """
 
 import os
-from collections.abc import Callable
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.coralnet.server.plugins.module_utils._http import Check, run_checks
 from ansible_collections.coralnet.server.plugins.module_utils._nginx import Nginx
+from ansible_collections.coralnet.server.plugins.module_utils._probe import PROBE, ask
 from ansible_collections.coralnet.server.plugins.module_utils._release import current, prune
 from ansible_collections.coralnet.server.plugins.module_utils._run import runner
 from ansible_collections.coralnet.server.plugins.module_utils._switch import Plan, Switcher, SwitchError
 from ansible_collections.coralnet.server.plugins.module_utils._systemd import SystemdError
 from ansible_collections.coralnet.server.plugins.module_utils._venv import prune_venvs
-
-
-def ask(module: AnsibleModule, where: str, instance: str, died: Callable[[], str] = lambda: "") -> str:
-    """Run the checks at a socket or a URL; an empty place is not asked."""
-    params = module.params
-    if not where:
-        return ""
-    checks = [Check(**{**check, "status": tuple(check["status"])}) for check in params["checks"]]
-    headers = {**params["headers"], "Host": params["host"]}
-    expect = {params["release_header"]: instance} if params["release_header"] else {}
-    return run_checks(where, checks, headers, expect, params["timeout"], params["validate_certs"], died)
 
 
 def switch(module: AnsibleModule, switcher: Switcher) -> tuple[Plan, bool]:
@@ -196,10 +134,10 @@ def switch(module: AnsibleModule, switcher: Switcher) -> tuple[Plan, bool]:
         def died() -> str:
             return switcher.died(instance) if plan.start else ""
 
-        return ask(module, switcher.socket(instance), instance, died)
+        return ask(module.params, switcher.socket(instance), instance, died)
 
     def front(instance: str) -> str:
-        return ask(module, module.params["front"], instance)
+        return ask(module.params, module.params["front"], instance)
 
     if not module.check_mode:
         switcher.apply(plan, own, front)
@@ -211,27 +149,15 @@ def switch(module: AnsibleModule, switcher: Switcher) -> tuple[Plan, bool]:
 
 
 def main() -> None:
-    check = {
-        "path": {"type": "str", "default": "/"},
-        "status": {"type": "list", "elements": "int", "default": [200]},
-        "body": {"type": "str", "default": ""},
-        "reject": {"type": "str", "default": ""},
-    }
     module = AnsibleModule(
         argument_spec={
             "name": {"type": "str", "required": True},
             "root": {"type": "path", "required": True},
             "release": {"type": "str", "default": ""},
             "config_files": {"type": "list", "elements": "path", "default": []},
-            "host": {"type": "str", "required": True},
-            "headers": {"type": "dict", "default": {}},
-            "checks": {"type": "list", "elements": "dict", "options": check, "default": [{}]},
-            "front": {"type": "str", "default": ""},
             "reload_nginx": {"type": "bool", "default": False},
-            "release_header": {"type": "str", "default": "X-Release"},
-            "validate_certs": {"type": "bool", "default": True},
-            "timeout": {"type": "int", "default": 30},
             "keep": {"type": "int", "default": 5},
+            **PROBE,
         },
         supports_check_mode=True,
     )

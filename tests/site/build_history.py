@@ -41,6 +41,7 @@ HISTORY = [
     Version("answers-500", "v1", "Answer every request with an error", ("answers-500",)),
     Version("hangs", "v1", "Never answer", ("hangs",)),
     Version("package-missing", "v1", "Require what does not exist", ("package-missing",)),
+    Version("hash-mismatch", "v1", "Require a package with another hash", ("hash-mismatch",)),
     Version("static-fails", "v1", "Refer to a missing stylesheet", ("static-fails",)),
     Version("slow", "v1", "Add a slow page", ("slow",)),
     Version("slow-v2", "v2", "Add a slow page to v2", ("v2", "slow")),

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
 from typing import Any
 
+import pytest
 from shared.deployed import ROOT, Site
 from shared.visitor import Visitor, changed
 
@@ -63,8 +67,40 @@ def test_an_announced_time_is_its_owners(site: Site, playbook: Callable[..., Any
     assert changed(update("v1", "site_operator=ben")) == 0
 
 
-def test_a_window(at_v1: None, site: Site, address: str, update: Callable[..., Any]) -> None:
-    words = ("strategy=window", "site_announce=true", "maintenance_start=+1m", "maintenance_end=+10m")
+@pytest.fixture
+def hook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
+    """Give the address of a web hook, and what it is told."""
+    told: list[dict[str, Any]] = []
+
+    class Hook(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_words: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Hook) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}/", told
+        server.shutdown()
+
+
+def test_a_window(
+    at_v1: None,
+    site: Site,
+    address: str,
+    update: Callable[..., Any],
+    hook: tuple[str, list[dict[str, Any]]],
+    tmp_path: Path,
+) -> None:
+    # The lab has no mail server at this place, which is no reason to fail
+    told = {"webhook": hook[0], "command": ["tee", str(tmp_path / "told")], "mail": "anna@coralnet.test"}
+    words = (
+        *("strategy=window", "site_announce=true", "maintenance_start=+1m", "maintenance_end=+10m"),
+        json.dumps({"site_notify": told}),
+    )
     assert site.version == "v1"
     with visitor(address) as seen:
         done = update("v2", *words)
@@ -83,3 +119,6 @@ def test_a_window(at_v1: None, site: Site, address: str, update: Callable[..., A
     site.host.run_expect([0], f"pg_restore --list {record['dump']}")
     assert "under maintenance" not in Visitor(address).get("/").text
     assert not site.host.file(f"{ROOT}/shared/notice/maintenance.json").exists
+    assert [(news["outcome"], news["version"], news["site"]) for news in hook[1]] == [("deployed", "v2", "coralnet")]
+    assert json.loads((tmp_path / "told").read_text())["to"] == site.release
+    assert "people, by mail to anna@coralnet.test" in said

@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
-from collections.abc import Callable
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from shared.deployed import ROOT, Site
-from shared.visitor import changed, start_ansible
+from shared.visitor import Visitor, changed, start_ansible
 
 
 def test_begin(at_v1: None, site: Site) -> None:
     assert site.version == "v1"
+
+
+def killed(words: list[str], phase: str) -> None:
+    """Begin an update, and kill it when the phase begins."""
+    with start_ansible("ansible-playbook", *words, "playbooks/update.yml", PYTHONUNBUFFERED="1") as run:
+        assert run.stdout
+        for line in run.stdout:
+            if f"TASK [Phase: {phase}]" in line:
+                os.killpg(run.pid, signal.SIGKILL)
+                return
+    pytest.fail(f"there was no phase {phase}")
 
 
 # Each on one of the hosts, in turns, and the one with most at stake on both
@@ -22,17 +36,53 @@ def test_killed_in_the_phase(site: Site, inventory_name: str, phase: str) -> Non
     elsewhere = {"plan": "debian-12", "build": "debian-13", "prepare": "debian-12", "database": "debian-13"}
     if elsewhere.get(phase) == inventory_name and not os.environ.get("LAB_HOSTS"):
         pytest.skip("it is on the other host")
-    words = ["--limit", inventory_name, "-e", "version=v2", "-e", "take_over=true", "playbooks/update.yml"]
-    with start_ansible("ansible-playbook", *words, PYTHONUNBUFFERED="1") as run:
-        assert run.stdout
-        for line in run.stdout:
-            if f"TASK [Phase: {phase}]" in line:
-                break
-        os.killpg(run.pid, signal.SIGKILL)
+    killed(["--limit", inventory_name, "-e", "version=v2", "-e", "take_over=true"], phase)
     assert site.version in ({"v1"} if phase != "switch" else {"v1", "v2"})
     site.restart()
     assert site.version in ({"v1"} if phase != "switch" else {"v1", "v2"})
     assert site.host.file(f"{ROOT}/lock.json").exists
+
+
+@pytest.fixture
+def over_ssh(host: Any, address: str, tmp_path: Path) -> Iterator[str]:
+    """Give the variables that lead there over SSH, and close that way again."""
+    key = tmp_path / "key"
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", key], check=True)
+    host.run_expect([0], "DEBIAN_FRONTEND=noninteractive apt-get install -qq -y openssh-server && systemctl start ssh")
+    host.run_expect(
+        [0], f"mkdir -p /root/.ssh && echo '{key.with_suffix('.pub').read_text()}' >/root/.ssh/authorized_keys"
+    )
+    options = "-o StrictHostKeyChecking=no -o UserKnownHostsFile=/dev/null"
+    variables = {"ansible_connection": "ssh", "ansible_host": address, "ansible_user": "root"}
+    yield json.dumps({**variables, "ansible_ssh_private_key_file": str(key), "ansible_ssh_common_args": options})
+    host.run_expect([0], "rm /root/.ssh/authorized_keys; systemctl stop ssh.socket ssh")
+
+
+def test_cut_off_from_the_host(site: Site, inventory_name: str, over_ssh: str) -> None:
+    """The run itself lives on, and cannot reach the host any more."""
+    words = ["--limit", inventory_name, "-e", over_ssh, "-e", "version=v2", "-e", "take_over=true"]
+    with start_ansible("ansible-playbook", *words, "playbooks/update.yml", PYTHONUNBUFFERED="1") as run:
+        assert run.stdout
+        said = ""
+        for line in run.stdout:
+            said += line
+            if "TASK [Phase: prepare]" in line:
+                site.host.run_expect([0], "systemctl stop ssh.socket ssh; pkill -KILL -f '^sshd.*: root@notty'")
+    assert "UNREACHABLE!" in said
+    assert run.returncode != 0
+    assert site.version == "v1"
+    assert site.host.file(f"{ROOT}/lock.json").exists
+
+
+def test_killed_behind_the_curtain(site: Site, address: str, inventory_name: str) -> None:
+    """Visitors are told to come again until the next run has seen what the database is like."""
+    words = ["--limit", inventory_name, "-e", "take_over=true", "-e", "strategy=window", "-e", "version=slow-v2"]
+    killed(words, "database")
+    for _look in ("at once", "after a restart"):
+        answer = Visitor(address).get("/")
+        assert answer.status_code == 503
+        assert int(answer.headers["Retry-After"]) > 0
+        site.restart()
 
 
 def test_the_next_run_is_told_and_completes(site: Site, update: Callable[..., Any]) -> None:

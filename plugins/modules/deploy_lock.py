@@ -82,6 +82,10 @@ reserved:
   description: Whether the lock was kept for the owner, who has announced this.
   type: bool
   returned: success
+announced:
+  description: What the lock was kept for, in the words of the reservation. Empty where it was not.
+  type: str
+  returned: success
 other:
   description:
     - Who held the lock before, where it was taken over; in check mode, who holds it. Empty where nobody else did.
@@ -131,7 +135,13 @@ def main() -> None:
         module.fail_json(msg=str(exc))
 
     reserved = before is not None and own_time(before, params["owner"])
-    module.exit_json(changed=False, run=run, reserved=reserved, other="" if reserved else str(before or ""))
+    module.exit_json(
+        changed=False,
+        run=run,
+        reserved=reserved,
+        announced=before.reason if before and reserved else "",
+        other="" if reserved else str(before or ""),
+    )
 
 
 if __name__ == "__main__":

@@ -104,14 +104,15 @@ def test_the_module(path: Path, capsys: pytest.CaptureFixture[str], check: bool)
     assert not path.exists()
     assert "is not there: run site.yml first" in module(path=str(path / "nowhere" / "lock"))["msg"]
     kept = {"state": "reserved", "reason": "maintenance at 18:30"}
-    assert not module(**kept, owner="anna")["reserved"]
+    first = module(**kept, owner="anna")
+    assert (first["reserved"], first["announced"]) == (False, "")
     assert "anna is to deploy (maintenance at 18:30): wait" in module(**kept)["msg"]
     assert "anna is to deploy" in module()["msg"]
     module(state="released")
     assert path.exists(), "it is anna's"
     assert "msg" not in module(**kept, owner="anna")
     began = module(owner="anna")
-    assert (began["reserved"], began["other"]) == (True, "")
+    assert (began["reserved"], began["announced"], began["other"]) == (True, "maintenance at 18:30", "")
     assert "anna has held the lock" in module(**kept)["msg"]
     module(state="released", run=began["run"])
     module(**kept, owner="anna")

@@ -63,6 +63,12 @@ def test_an_announced_time_is_its_owners(site: Site, playbook: Callable[..., Any
     assert refused.returncode != 0
     said = " ".join(refused.stdout.split())
     assert "anna is to deploy (maintenance, announced for 20" in said
+    # An update that fails before that time has not used it up
+    failed = update("package-missing", "site_operator=anna")
+    assert "No matching distribution found" in failed.stdout
+    assert "anna is to deploy (maintenance, announced for 20" in " ".join(
+        update("v1", "site_operator=ben").stdout.split()
+    )
     assert changed(maintenance("notice=off")) == 1
     assert changed(update("v1", "site_operator=ben")) == 0
 

@@ -19,9 +19,9 @@ def test_begin(at_v1: None, site: Site) -> None:
     assert site.version == "v1"
 
 
-def killed(words: list[str], phase: str) -> None:
+def killed(words: list[str], phase: str, playbook: str = "playbooks/update.yml") -> None:
     """Begin an update, and kill it when the phase begins."""
-    with start_ansible("ansible-playbook", *words, "playbooks/update.yml", PYTHONUNBUFFERED="1") as run:
+    with start_ansible("ansible-playbook", *words, playbook, PYTHONUNBUFFERED="1") as run:
         assert run.stdout
         for line in run.stdout:
             if f"TASK [Phase: {phase}]" in line:
@@ -94,3 +94,16 @@ def test_the_next_run_is_told_and_completes(site: Site, update: Callable[..., An
     assert changed(update("v2")) == 0
     assert not site.host.file(f"{ROOT}/lock.json").exists
     site.host.run_expect([0], f"systemctl is-active coralnet@{site.release}.service")
+
+
+def test_a_rollback_that_is_killed(site: Site, inventory_name: str, playbook: Callable[..., Any]) -> None:
+    killed(["--limit", inventory_name, "-e", "release=v1"], "switch", "playbooks/rollback.yml")
+    assert site.version in {"v1", "v2"}
+    site.restart()
+    assert site.version in {"v1", "v2"}
+    refused = playbook("-e", "release=v1", path="playbooks/rollback.yml")
+    assert refused.returncode != 0
+    assert "(rollback to v1), and was seen alive" in " ".join(refused.stdout.split())
+    changed(playbook("-e", "release=v1", "-e", "take_over=true", path="playbooks/rollback.yml"))
+    assert site.version == "v1"
+    assert not site.host.file(f"{ROOT}/lock.json").exists

@@ -44,7 +44,7 @@ HISTORY = [
     Version("hash-mismatch", "v1", "Require a package with another hash", ("hash-mismatch",)),
     Version("static-fails", "v1", "Refer to a missing stylesheet", ("static-fails",)),
     Version("slow", "v1", "Add a slow page", ("slow",)),
-    Version("slow-v2", "v2", "Add a slow page to v2", ("v2", "slow")),
+    Version("slow-v2", "slow", "Show the size of images beside a slow page", ("v2", "slow")),
 ]
 
 

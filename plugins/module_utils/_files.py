@@ -58,20 +58,21 @@ class TextFile:
     @property
     def before(self) -> str:
         """What is there; binary content is shown as far as it is text."""
-        try:
-            with open(self.path, encoding="utf-8", errors="replace", newline="") as file:
-                return file.read()
-        except FileNotFoundError:
-            return ""
+        return (self._found() or b"").decode("utf-8", "replace")
 
     @property
     def differs(self) -> bool:
-        return not self._has_content() or not self._is_as_wanted(os.stat(self.path))
+        return self._found() != self.content.encode() or not self._is_as_wanted(os.stat(self.path))
 
     def write(self) -> None:
-        """Put it there, never readable for others on the way."""
-        if self._has_content():  # not written anew: a process that is older than a file counts as outdated
-            self._own(self.path)
+        """Put it there, never readable for others on the way.
+
+        The directory may be another account's, who must not lead this elsewhere by a link.
+        """
+        if self._found() == self.content.encode():
+            # Not written anew: a process that is older than a file counts as outdated
+            with open(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+                self._own(file.fileno())
             return
         os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
         fresh = f"{self.path}.new"
@@ -79,17 +80,17 @@ class TextFile:
             os.unlink(fresh)  # a run that died left it
         with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(self.content.encode())
+            self._own(file.fileno())
             file.flush()
             os.fsync(file.fileno())
-        self._own(fresh)
         os.replace(fresh, self.path)
 
-    def _has_content(self) -> bool:
-        try:
-            with open(self.path, "rb") as file:
-                return file.read() == self.content.encode() and not os.path.islink(self.path)
-        except FileNotFoundError:
-            return False
+    def _found(self) -> bytes | None:
+        """Read the file; a link is none, whatever it leads to."""
+        if os.path.islink(self.path) or not os.path.exists(self.path):
+            return None
+        with open(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
+            return file.read()
 
     def _is_as_wanted(self, found: os.stat_result) -> bool:
         try:
@@ -98,9 +99,9 @@ class TextFile:
             return False
         return (found.st_uid, found.st_gid) == accounts and stat.S_IMODE(found.st_mode) == _number(self.mode)
 
-    def _own(self, path: str) -> None:
-        os.chown(path, pwd.getpwnam(self.owner).pw_uid, grp.getgrnam(self.group).gr_gid)
-        os.chmod(path, _number(self.mode))  # last: a change of owner takes bits away
+    def _own(self, descriptor: int) -> None:
+        os.fchown(descriptor, pwd.getpwnam(self.owner).pw_uid, grp.getgrnam(self.group).gr_gid)
+        os.fchmod(descriptor, _number(self.mode))  # last: a change of owner takes bits away
 
 
 def _number(mode: str) -> int:

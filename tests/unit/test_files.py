@@ -90,6 +90,20 @@ def test_a_link_gives_way_to_the_file(module: Module, tmp_path: Path) -> None:
     assert path.read_text() == target.read_text() == "new\n"
 
 
+def test_nobody_leads_it_elsewhere(module: Module, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    other.write_text("theirs")
+    other.chmod(0o600)
+    (tmp_path / "one").symlink_to(other)
+    (tmp_path / "one.new").symlink_to(other)
+
+    done = module(file(tmp_path / "one"))
+
+    assert "theirs" not in json.dumps(done["diff"])
+    assert (other.read_text(), stat.S_IMODE(other.stat().st_mode)) == ("theirs", 0o600)
+    assert (tmp_path / "one").read_text() == "new\n"
+
+
 def test_what_a_killed_run_left_is_no_hindrance(module: Module, tmp_path: Path) -> None:
     path = tmp_path / "one"
     (tmp_path / "one.new").write_text("half")

@@ -33,7 +33,7 @@ WINDOW = "strategy=window"
 FAULTS = [
     Fault("no such version", "has no branch or tag 'v99'", version="v99"),
     Fault("no such package", "No matching distribution found", version="package-missing"),
-    Fault("another hash", "DO NOT MATCH THE HASHES", version="hash-mismatch"),
+    Fault("another hash", "Expected sha256 0000", version="hash-mismatch"),
     Fault(
         "no room for the build",
         "No space left on device",

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections import defaultdict
@@ -85,6 +86,27 @@ class Plan:
         return any((self.files.write, self.files.remove, self.stop, self.start, self.enable, self.disable))
 
 
+class Told:
+    """Which processes were sent their signal already: to most programs a second one means to leave the work undone.
+
+    Kept below /run, which forgets it as the machine forgets its processes.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def news(self, pids: dict[str, int]) -> list[str]:
+        """Name those that have not been told yet, and remember all."""
+        try:
+            with open(self._path, encoding="utf-8") as file:
+                before = json.load(file)
+        except (OSError, ValueError):
+            before = {}
+        with open(self._path, "w", encoding="utf-8") as file:
+            json.dump(pids, file)
+        return [name for name, pid in pids.items() if before.get(name) != pid]
+
+
 class Workers:
     """`<site>.<worker>@<release>.<n>.service`, and `<site>.<timer>.timer` with its service.
 
@@ -97,6 +119,7 @@ class Workers:
         workers: list[Worker],
         timers: list[Timer],
         run: Run,
+        told: str,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -104,6 +127,7 @@ class Workers:
         self._workers = {worker.name: worker for worker in workers}
         self._timers = {timer.name: timer for timer in timers}
         self._run = run
+        self._told = Told(told)
         self._clock = clock
         self._sleep = sleep
 
@@ -152,7 +176,7 @@ class Workers:
         units = {name: unit for name, unit in self._look().items() if name in names and not name.endswith(".timer")}
         told = {name: unit.pid for name, unit in units.items() if unit.state == "active" and self._policy(name)}
         by_signal = defaultdict(list)
-        for name in told:
+        for name in self._told.news(told):
             by_signal[self._workers[self._worker_of(name)].stop_signal].append(name)
         for signal, same in by_signal.items():
             # Not stop, which would kill what is still busy after TimeoutStopSec. systemd before 252 knows no --kill-whom.

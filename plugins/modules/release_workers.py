@@ -270,7 +270,8 @@ def main() -> None:
 
     paths = Paths(params["name"], params["root"])
     own = [Worker(**given) for given in params["workers"]]
-    workers = Workers(params["name"], own, [Timer(**given) for given in params["timers"]], runner(module))
+    timers = [Timer(**given) for given in params["timers"]]
+    workers = Workers(params["name"], own, timers, runner(module), f"/run/{params['name']}.told.json")
     try:
         workers.check()
         plan = work_out(module, workers, release, paths)

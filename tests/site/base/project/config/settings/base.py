@@ -17,6 +17,9 @@ INSTALLED_APPS = [
     "django.contrib.messages",
     "django.contrib.staticfiles",
     "accounts",
+    # Before huey's own application, whose commands it may replace
+    "jobs",
+    "huey.contrib.djhuey",
     "maintenance",
     "sources",
 ]
@@ -73,6 +76,15 @@ TIME_ZONE = secrets.get("TIME_ZONE", "America/Los_Angeles")
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [PROJECT_DIR / "static"]
 MEDIA_URL = "/media/"
+
+# Where jobs wait for a worker. Without a broker each is done at once, by whoever queues it.
+BROKER = secrets.get("REDIS_URL")
+HUEY = {
+    "name": "jobs",
+    "huey_class": "huey.RedisHuey" if BROKER else "huey.MemoryHuey",
+    "immediate": not BROKER,
+    "connection": {"url": BROKER} if BROKER else {},
+}
 
 DEFAULT_FROM_EMAIL = secrets.get("DEFAULT_FROM_EMAIL", "webmaster@localhost")
 SERVER_EMAIL = DEFAULT_FROM_EMAIL

@@ -4,12 +4,51 @@ from __future__ import annotations
 
 import json
 import re
+import time
 from dataclasses import dataclass
 from typing import Any
 
 from shared.visitor import Visitor
 
 ROOT = "/srv/www/coralnet"
+
+
+@dataclass(frozen=True)
+class Queue:
+    """The site's jobs, and those who do them."""
+
+    host: Any
+
+    def add(self, seconds: float = 0) -> str:
+        """Queue a job, as the code that serves does; returns its name."""
+        return self._manage(f"queue_job --seconds {seconds}")
+
+    def job(self, name: str) -> dict[str, str]:
+        """Say what became of a job: its state, and the release and version that brought it there."""
+        found: dict[str, str] = json.loads(self._manage(f"show_job {name}"))
+        return found
+
+    def wait(self, name: str, state: str = "done", seconds: float = 30) -> dict[str, str]:
+        """Wait until a job is so far."""
+        deadline = time.monotonic() + seconds
+        while (job := self.job(name))["state"] != state:
+            assert time.monotonic() < deadline, f"{name} is not {state}: {job}"
+            time.sleep(0.5)
+        return job
+
+    @property
+    def running(self) -> list[str]:
+        """Name the copies of workers that run, by worker, release and number."""
+        listing = self.host.check_output("systemctl list-units --plain --no-legend --state=running 'coralnet.*@*.service'")
+        return sorted(line.split()[0].removeprefix("coralnet.") for line in listing.splitlines())
+
+    @property
+    def timers(self) -> list[str]:
+        listing = self.host.check_output("systemctl list-units --plain --no-legend --state=active 'coralnet.*.timer'")
+        return [line.split()[0] for line in listing.splitlines()]
+
+    def _manage(self, words: str) -> str:
+        return str(self.host.check_output(f"{ROOT}/run python manage.py {words} 2>/dev/null"))
 
 
 @dataclass(frozen=True)
@@ -49,3 +88,5 @@ class Site:
         """Start everything that the site needs anew, as a reboot does."""
         instance = self.host.check_output(f"basename $(readlink {ROOT}/current/app.sock) .sock")
         self.host.run_expect([0], f"systemctl restart postgresql nginx coralnet@{instance}.service")
+        # Of workers and timers a boot starts those that are enabled
+        self.host.run_expect([0], "systemctl stop 'coralnet.*' && systemctl start multi-user.target timers.target")

@@ -102,8 +102,9 @@ class Told:
                 before = json.load(file)
         except (OSError, ValueError):
             before = {}
-        with open(self._path, "w", encoding="utf-8") as file:
-            json.dump(pids, file)
+        if pids:
+            with open(self._path, "w", encoding="utf-8") as file:
+                json.dump({**before, **pids}, file)
         return [name for name, pid in pids.items() if before.get(name) != pid]
 
 
@@ -273,7 +274,7 @@ class Workers:
     def _look(self) -> dict[str, State]:
         """Ask for all of the site's units in one call."""
         patterns = [f"{self._site}.*.{kind}" for kind in ("service", "timer")]
-        rc, out, err = self._run(["systemctl", "show", f"--property={PROPERTIES}", "--", *patterns])
+        rc, out, err = self._run(["systemctl", "show", "--all", f"--property={PROPERTIES}", "--", *patterns])
         if rc != 0:
             raise SystemdError(f"could not read the state of the workers of {self._site}: {err.strip()}")
         boot = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)

@@ -185,6 +185,7 @@ from ansible_collections.coralnet.server.plugins.module_utils._workers import (
 )
 
 UNITS = "/etc/systemd/system"
+TOLD = "/run/{}.told.json"
 
 
 class Paths:
@@ -271,7 +272,7 @@ def main() -> None:
     paths = Paths(params["name"], params["root"])
     own = [Worker(**given) for given in params["workers"]]
     timers = [Timer(**given) for given in params["timers"]]
-    workers = Workers(params["name"], own, timers, runner(module), f"/run/{params['name']}.told.json")
+    workers = Workers(params["name"], own, timers, runner(module), TOLD.format(params["name"]))
     try:
         workers.check()
         plan = work_out(module, workers, release, paths)

@@ -41,6 +41,9 @@ class Systemd:
         program, *words = argv
         if program == "journalctl":
             return 0, self.journal, ""
+        if program == "systemd-analyze":
+            known = not words[-1].startswith("at ")
+            return (0, "", "") if known else (1, "", "Failed to parse calendar specification: Invalid argument\n")
         assert program == "systemctl", argv
         verb, *words = words
         names = [word for word in words if not word.startswith("-")]
@@ -76,9 +79,14 @@ class Systemd:
             unit.started = self.clock()
 
     def _show(self, names: list[str]) -> Result:
-        unit = self.units[names[0]]
+        found = [name for each in names for name in (fnmatch.filter(self.units, each) if "*" in each else [each])]
+        return 0, "\n".join(self._properties(name) for name in found), ""
+
+    def _properties(self, name: str) -> str:
+        unit = self.units[name]
         boot = time.time() - time.clock_gettime(time.CLOCK_MONOTONIC)
         properties = {
+            "Id": name,
             "ActiveState": unit.state,
             "UnitFileState": "enabled" if unit.enabled else "disabled",
             "NeedDaemonReload": "yes" if unit.stale else "no",
@@ -86,7 +94,7 @@ class Systemd:
             "MainPID": unit.pid,
             "ExecMainStartTimestampMonotonic": max(int((unit.started - boot) * 1e6), 0),
         }
-        return 0, "".join(f"{name}={value}\n" for name, value in properties.items()), ""
+        return "".join(f"{name}={value}\n" for name, value in properties.items())
 
     def _list_units(self, patterns: list[str]) -> Result:
         rows = [
@@ -125,11 +133,11 @@ class Systemd:
 
     def _kill(self, names: list[str]) -> Result:
         """A process that was told to end goes on until its last request is done: see die()."""
-        unit = self.units[names[0]]
-        if not unit.pid:
-            return 1, "", "No main process to kill\n"
-        if "--signal=KILL" in self.calls[-1]:
-            unit.state, unit.pid = "failed", 0
+        for unit in map(self.units.__getitem__, names):
+            if not unit.pid:
+                return 1, "", "No main process to kill\n"
+            if {"--signal=KILL", "--signal=SIGKILL"} & set(self.calls[-1]):
+                unit.state, unit.pid = "failed", 0
         return 0, "", ""
 
     def _reset_failed(self, names: list[str]) -> Result:

@@ -26,6 +26,8 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "nginx": {},
     "postfix": {"postfix_hostname": "www.reef.example", "postfix_root_address": "ops@away.example"},
     "postgresql": {},
+    "redis": {},
+    "worker": {"worker_name": "reef"},
 }
 # A site with as much set as possible, secrets included
 FULL: dict[str, dict[str, Any]] = {
@@ -176,6 +178,51 @@ FULL: dict[str, dict[str, Any]] = {
         "postfix_check_resolver": "192.0.2.53",
     },
     "postgresql": {"postgresql_login_password": CANARY},
+    "redis": {
+        "redis_addresses": ["127.0.0.1", "10.0.0.5"],
+        "redis_port": 6380,
+        "redis_socket": "/run/redis/reef.sock",
+        "redis_socket_users": ["reef"],
+        "redis_password": CANARY * 2,
+        "redis_memory": "1gb",
+        "redis_memory_policy": "allkeys-lru",
+        "redis_append_only": False,
+        "redis_save": [],
+        "redis_settings": {"timeout": 300},
+        "redis_service": {"PrivateUsers": "no"},
+    },
+    "worker": {
+        "worker_root": "/data/sites/reef",
+        "worker_user": "reefer",
+        "worker_workers": [
+            {
+                "name": "queue",
+                "command": ["celery", "-A", "config", "worker", "--hostname={instance}@%h", '--why=a "b" $c \\'],
+                "count": 3,
+                "environment": {"KEY": CANARY, "THREADS": 2},
+                "stop_signal": "SIGQUIT",
+                "stop_seconds": 1200,
+                "on_timeout": "kill",
+                "remove": ["/data/sites/reef/shared/{instance}.pid"],
+            },
+            {"name": "beat", "command": ["celery", "beat"]},
+        ],
+        "worker_timers": [
+            {
+                "name": "tidy",
+                "command": ["python", "manage.py", "clearsessions"],
+                "schedule": "Mon *-*-* 04:30",
+                "timeout_seconds": 60,
+                "random_delay_seconds": 600,
+                "persistent": False,
+            },
+        ],
+        "worker_on_timeout": "fail",
+        "worker_after": ["network.target"],
+        "worker_writable_paths": ["/data/sites/reef/shared"],
+        "worker_addresses": ["localhost", "10.0.0.0/8"],
+        "worker_service": {"MemoryMax": "1G"},
+    },
 }
 
 

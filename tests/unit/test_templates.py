@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from ansible.errors import AnsibleError
 from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
+from ansible.template import Templar, trust_as_template
 from gunicorn.config import Config
 from rendering import CANARY, FULL, NAMES, REQUIRED, ROLES, load, render, role_variables, templates
 
@@ -26,10 +26,18 @@ NGINX, SITE, REFUSE = (
     f"etc/nginx/{name}.j2" for name in ("nginx.conf", "sites-available/site", "sites-available/refuse")
 )
 CURTAIN_HTTP, CURTAIN_SERVER, COOKIE = (f"etc/nginx/curtain/{name}.conf.j2" for name in ("http", "server", "cookie"))
+REDIS = "etc/redis/redis.conf.j2"
+PROGRAM, TIMED = (f"etc/systemd/system/site.{name}.j2" for name in ("program.service", "timer.timer"))
 PAGE, DOWN = (f"var/lib/nginx-curtain/{name}.j2" for name in ("page.html", "down.json"))
 # nginx's loop hands each site to its template
 ITEM = {"item": FULL["nginx"]["nginx_sites"][1]}
 FULL_ITEM = {"item": FULL["nginx"]["nginx_sites"][0]}
+# The worker role hands each worker and timer to theirs
+WORKERS = [
+    {"environment": {}, "stop_signal": "SIGTERM", "stop_seconds": 90, "remove": [], **worker}
+    for worker in FULL["worker"]["worker_workers"]
+]
+TIMERS = [{"environment": {"A": "b"}, **timer} for timer in FULL["worker"]["worker_timers"]]
 
 
 def variables(role: str, template: str, *, full: bool) -> dict[str, Any]:
@@ -38,6 +46,8 @@ def variables(role: str, template: str, *, full: bool) -> dict[str, Any]:
         item = curtain(FULL_ITEM["item"] if full else {**ITEM["item"], "curtain": {}})
     if template == COOKIE:
         item = {"item": "reef", **FULL[role]}
+    if role == "worker":
+        item = {"__worker_item": TIMERS[0] if template == TIMED else WORKERS[not full]}
     return {**(FULL[role] if full else {}), **item}
 
 
@@ -61,7 +71,7 @@ def test_every_template(role: str, template: str, full: bool) -> None:
     assert not text.endswith("\n\n")
     assert not re.search(r"\{\{|\}\}|\{%|%\}|\bNone\b|\bTrue\b|\bFalse\b|Undefined", without_code(text, template))
     assert not re.search(r"[ \t]$", text, re.MULTILINE)
-    assert CANARY not in text or template == COOKIE
+    assert CANARY not in text or template in (COOKIE, REDIS)
 
 
 def without_code(text: str, template: str) -> str:
@@ -281,6 +291,110 @@ def test_no_header_is_no_hook(monkeypatch: pytest.MonkeyPatch) -> None:
     assert "post_worker_init" not in execute(text, monkeypatch)
 
 
+# --- workers and timers
+
+
+def test_a_worker_is_sandboxed_as_gunicorn_is() -> None:
+    for item in (WORKERS[0], TIMERS[0]):
+        service = unit(render("worker", PROGRAM, __worker_item=item))["Service"]
+        assert {name: service[name] for name in SANDBOX} == {name: [value] for name, value in SANDBOX.items()}
+        assert service["SystemCallFilter"] == ["@system-service", "~@privileged @resources @obsolete"]
+        assert service["NoExecPaths"] == service["ReadWritePaths"]
+
+
+def test_a_worker_with_everything_set() -> None:
+    sections = unit(render("worker", PROGRAM, **FULL["worker"], __worker_item=WORKERS[0]))
+    service = sections["Service"]
+
+    # The words as systemd reads them: only {instance} is replaced
+    assert service["ExecStart"] == [
+        "/data/sites/reef/run --instance %i --environment /data/sites/reef/workers/queue.json "
+        '"celery" "-A" "config" "worker" "--hostname=%i@%%h" "--why=a \\"b\\" $$c \\\\"'
+    ]
+    assert service["ExecStartPre"] == ['/bin/rm -f -- "/data/sites/reef/shared/%i.pid"']
+    assert (service["KillSignal"], service["TimeoutStopSec"]) == (["SIGQUIT"], ["1200"])
+    assert (service["Restart"], service["Type"], service["KillMode"]) == (["always"], ["exec"], ["mixed"])
+    assert list(service)[-1] == "MemoryMax"
+    assert sections["Unit"]["StartLimitIntervalSec"] == ["0"]
+    assert sections["Install"] == {"WantedBy": ["multi-user.target"]}
+
+
+def test_a_timer_runs_the_current_release() -> None:
+    sections = unit(render("worker", PROGRAM, **FULL["worker"], __worker_item=TIMERS[0]))
+    service = sections["Service"]
+
+    assert service["ExecStart"] == [
+        '/data/sites/reef/run --environment /data/sites/reef/workers/tidy.json "python" "manage.py" "clearsessions"'
+    ]
+    assert (service["Type"], service["TimeoutStartSec"]) == (["oneshot"], ["60"])
+    assert not {"Restart", "KillSignal", "ExecStartPre"} & set(service)
+    assert "Install" not in sections, "its timer alone is enabled"
+    assert unit(render("worker", TIMED, __worker_item=TIMERS[0])) == {
+        "Unit": {"Description": ["reef, tidy at its times"]},
+        "Timer": {"OnCalendar": ["Mon *-*-* 04:30"], "RandomizedDelaySec": ["600"], "Persistent": ["no"]},
+        "Install": {"WantedBy": ["timers.target"]},
+    }
+
+
+def evaluated(role: str, expression: str, **values: Any) -> Any:
+    templar = Templar(loader=DataLoader(), variables={**role_variables(role, **values), "__worker_item": {}})
+    return templar.template(trust_as_template("{{ " + expression + " }}"))
+
+
+def test_the_units_of_all_workers_and_timers() -> None:
+    units = evaluated("worker", "__worker_units | from_json", **FULL["worker"])
+
+    assert set(units) == {"reef.queue@.service", "reef.beat@.service", "reef.tidy.service", "reef.tidy.timer"}
+    assert "KillSignal=SIGQUIT" in units["reef.queue@.service"]
+    # What a worker does not say is as documented
+    assert "KillSignal=SIGTERM" in units["reef.beat@.service"]
+    assert CANARY not in str(units)
+
+
+def test_the_environments_are_text() -> None:
+    environments = evaluated("worker", "__worker_environments | from_json", **FULL["worker"])
+
+    assert {name: json.loads(text) for name, text in environments.items()} == {
+        "queue": {"KEY": CANARY, "THREADS": "2"}
+    }
+
+
+def test_for_one_run_all_workers_may_be_killed() -> None:
+    worker = FULL["worker"]
+    for said, policies in (("", ["kill", "fail"]), ("fail", ["fail", "fail"]), ("kill", ["kill", "kill"])):
+        found = evaluated("worker", "__worker_policies", **{**worker, "worker_on_timeout": said})
+        assert [each["on_timeout"] for each in found] == policies
+        assert found[1] == {
+            "name": "beat", "count": 1, "stop_signal": "SIGTERM", "stop_seconds": 90, "on_timeout": policies[1]
+        }  # fmt: skip
+
+
+# --- Redis
+
+
+def redis(**values: Any) -> list[str]:
+    return render("redis", REDIS, **values).splitlines()
+
+
+def test_redis_is_a_broker_by_default() -> None:
+    for line in ("bind 127.0.0.1 -::1", "port 6379", "maxmemory-policy noeviction", "appendonly yes", "save 300 100"):
+        assert line in redis()
+    assert not [line for line in redis() if line.startswith(("unixsocket", "requirepass"))]
+
+
+def test_redis_with_a_socket_alone() -> None:
+    lines = redis(redis_addresses=[], redis_socket="/run/redis/reef.sock")
+
+    assert {"port 0", "unixsocket /run/redis/reef.sock", "unixsocketperm 770"} <= set(lines)
+    assert not [line for line in lines if line.startswith("bind")]
+
+
+def test_redis_with_everything_set() -> None:
+    lines = redis(**FULL["redis"])
+
+    assert {f'requirepass "{CANARY * 2}"', "port 6380", 'save ""', "timeout 300", "appendonly no"} <= set(lines)
+
+
 # --- the site's own run command
 
 
@@ -368,6 +482,16 @@ def test_run_takes_an_instance(site: Site) -> None:
     assert environment["RELEASE"] == "two.1"
     assert environment["VIRTUAL_ENV"] == str(site.root / "releases" / "two" / "venv")
     assert site.run("--instance", "two.1", "pwd").stdout == f"{site.root}/releases/two/src/project\n"
+
+
+def test_run_takes_a_further_environment(site: Site) -> None:
+    more = site.root / "more.json"
+    more.write_text('{"SETTING": "another", "LANG": "C"}')
+
+    environment = site.environment("--instance", "one", "--environment", str(more))
+
+    assert (environment["SETTING"], environment["LANG"]) == ("another", "C")
+    assert "SETTING" not in site.environment()
 
 
 def test_run_hands_words_on_as_they_are(site: Site) -> None:

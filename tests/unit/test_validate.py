@@ -71,7 +71,52 @@ def letsencrypt(word: str, domains: list[str], **values: Any) -> Bad:
 PAIR = {"name": "own", "certificate": "-----BEGIN CERTIFICATE-----", "key": "-----BEGIN EC PRIVATE KEY-----"}
 FILE = {"path": "a.json", "content": "x"}
 
+WORKER = {"name": "queue", "command": ["true"]}
+TIMER = {"name": "tidy", "command": ["true"], "schedule": "hourly"}
+
 BAD = [
+    # worker
+    bad("worker", "worker_name", without=("worker_name",)),
+    *(
+        bad("worker", "a name of its own", worker_workers=[{**WORKER, "name": name}])
+        for name in ("", "Queue", "a b", "a.b", "a@b", "../x", "1a", "a" * 33, "queue\n")
+    ),
+    bad("worker", "a name of its own", worker_workers=[WORKER, WORKER]),
+    bad("worker", "a name of its own", worker_workers=[{**WORKER, "name": "tidy"}], worker_timers=[TIMER]),
+    bad("worker", "a command", worker_workers=[{**WORKER, "command": []}]),
+    bad("worker", "a command", worker_timers=[{**TIMER, "command": [""]}]),
+    bad("worker", "a command", worker_workers=[{**WORKER, "command": ["a", "b\nUser=root"]}]),
+    bad("worker", "command", worker_workers=[{"name": "queue"}]),
+    bad("worker", "schedule", worker_timers=[{"name": "tidy", "command": ["true"]}]),
+    bad("worker", "Set schedule", worker_timers=[{**TIMER, "schedule": ""}]),
+    bad("worker", "Set schedule", worker_timers=[{**TIMER, "schedule": "hourly\nUnit=x"}]),
+    bad("worker", "stop_signal", "SIGNONE", worker_workers=[{**WORKER, "stop_signal": "SIGNONE"}]),
+    bad("worker", "on_timeout", worker_workers=[{**WORKER, "on_timeout": "wait"}]),
+    bad("worker", "worker_on_timeout", worker_on_timeout="wait"),
+    *(
+        bad("worker", "Set count and stop_seconds", worker_workers=[{**WORKER, name: 0}])
+        for name in ("count", "stop_seconds")
+    ),
+    bad("worker", "timeout_seconds", worker_timers=[{**TIMER, "timeout_seconds": 0}]),
+    bad("worker", "random_delay_seconds", worker_timers=[{**TIMER, "random_delay_seconds": -1}]),
+    bad("worker", "worker_settle", worker_settle=0),
+    *(
+        bad("worker", "Set remove", worker_workers=[{**WORKER, "remove": [path]}])
+        for path in ("x.pid", "/a b", "/x\nUser=root", "")
+    ),
+    # redis
+    bad("redis", "redis_socket", redis_addresses=[]),
+    *(bad("redis", "redis_socket", redis_socket=path) for path in ("/tmp/x", "/run/redis/../x", "x.sock")),
+    *(bad("redis", "redis_port", redis_port=port) for port in (0, 65536)),
+    *(
+        bad("redis", "redis_password", redis_addresses=["127.0.0.1", address], redis_password="short")
+        for address in ("10.0.0.5", "0.0.0.0", "::", "*", "127.example.org")
+    ),
+    bad("redis", "redis_password", redis_password='a"b'),
+    bad("redis", "redis_memory", redis_memory="much"),
+    bad("redis", "redis_memory", "redis_save", redis_save=["often"]),
+    bad("redis", "Set requirepass", redis_settings={"RequirePass": "x"}),
+    bad("redis", "redis_memory_policy", redis_memory_policy="first"),
     # django_app
     *(bad("django_app", name, without=(name,)) for name in ("django_app_name", "django_app_repository")),
     *(

@@ -4,16 +4,31 @@ from __future__ import annotations
 
 import subprocess
 from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
-from shared.deployed import Site
+from shared.deployed import Queue, Site
 from shared.visitor import changed
+
+# With what the scenario's hosts are besides
+INVENTORY = ("--inventory", str(Path(__file__).parents[1] / "inventory"))
+
+
+@pytest.fixture
+def playbook(playbook: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., Any]:
+    return partial(playbook, *INVENTORY)
 
 
 @pytest.fixture
 def site(host: Any, address: str) -> Site:
     return Site(host, address)
+
+
+@pytest.fixture
+def queue(host: Any) -> Queue:
+    return Queue(host)
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pytest
-from shared.deployed import ROOT, Site
+from shared.deployed import ROOT, Queue, Site
 from shared.visitor import changed
 
 
@@ -68,6 +68,12 @@ FAULTS = [
         on_host="systemctl stop postgresql",
         mend_host="systemctl start postgresql",
     ),
+    # It is busy for longer than it may be
+    Fault(
+        "worker does not stop",
+        "did not stop within 12 seconds of SIGINT",
+        on_host=f"{ROOT}/run python manage.py queue_job --seconds 300 && sleep 2",
+    ),
     # The lab's hosts have a database each: this one believes that it shares another's
     Fault(
         "another host has not migrated",
@@ -91,7 +97,7 @@ def test_begin(at_v1: None, site: Site) -> None:
 # Each on one of the hosts, in turns: what fails is not the distribution's, and an update takes its time
 @pytest.mark.parametrize(("number", "fault"), enumerate(FAULTS), ids=[fault.name for fault in FAULTS])
 def test_an_update_that_fails(
-    site: Site, update: Callable[..., Any], inventory_name: str, number: int, fault: Fault
+    site: Site, queue: Queue, update: Callable[..., Any], inventory_name: str, number: int, fault: Fault
 ) -> None:
     if inventory_name != ("debian-12", "debian-13")[number % 2] and not os.environ.get("LAB_HOSTS"):
         pytest.skip("it is on the other host")
@@ -114,8 +120,11 @@ def test_an_update_that_fails(
     assert (site.version, site.release) == ("v1", release)
     assert not site.host.file(f"{ROOT}/lock.json").exists
     assert not site.host.file(f"{ROOT}/shared/notice/maintenance.json").exists
+    workers = [f"queue@{release}.{number}.service" for number in (1, 2)]
+    assert (queue.running, queue.timers) == (workers, ["coralnet.count.timer"])
     site.restart()
     assert site.version == "v1"
+    assert (queue.running, queue.timers) == (workers, ["coralnet.count.timer"])
 
 
 def test_the_next_good_one(site: Site, update: Callable[..., Any]) -> None:

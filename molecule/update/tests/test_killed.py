@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import INVENTORY
 from shared.deployed import ROOT, Site
 from shared.visitor import Visitor, changed, start_ansible
 
@@ -21,7 +22,7 @@ def test_begin(at_v1: None, site: Site) -> None:
 
 def killed(words: list[str], phase: str, playbook: str = "playbooks/update.yml") -> None:
     """Begin an update, and kill it when the phase begins."""
-    with start_ansible("ansible-playbook", *words, playbook, PYTHONUNBUFFERED="1") as run:
+    with start_ansible("ansible-playbook", *INVENTORY, *words, playbook, PYTHONUNBUFFERED="1") as run:
         assert run.stdout
         for line in run.stdout:
             if f"TASK [Phase: {phase}]" in line:
@@ -61,7 +62,7 @@ def over_ssh(host: Any, address: str, tmp_path: Path) -> Iterator[str]:
 def test_cut_off_from_the_host(site: Site, inventory_name: str, over_ssh: str) -> None:
     """The run itself lives on, and cannot reach the host any more."""
     words = ["--limit", inventory_name, "-e", over_ssh, "-e", "version=v2", "-e", "take_over=true"]
-    with start_ansible("ansible-playbook", *words, "playbooks/update.yml", PYTHONUNBUFFERED="1") as run:
+    with start_ansible("ansible-playbook", *INVENTORY, *words, "playbooks/update.yml", PYTHONUNBUFFERED="1") as run:
         assert run.stdout
         said = ""
         for line in run.stdout:

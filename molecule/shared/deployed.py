@@ -39,7 +39,9 @@ class Queue:
     @property
     def running(self) -> list[str]:
         """Name the copies of workers that run, by worker, release and number."""
-        listing = self.host.check_output("systemctl list-units --plain --no-legend --state=running 'coralnet.*@*.service'")
+        listing = self.host.check_output(
+            "systemctl list-units --plain --no-legend --state=running 'coralnet.*@*.service'"
+        )
         return sorted(line.split()[0].removeprefix("coralnet.") for line in listing.splitlines())
 
     @property

@@ -217,7 +217,11 @@ def work_out(module: AnsibleModule, workers: Workers, release: str, paths: Paths
     def touched(unit: str) -> float:
         """When the last of the files that a unit depends on was changed; never, where that is yet to come."""
         worker, at, _instance = unit.partition("@")
-        own = [paths.unit(f"{worker}@.service"), paths.environment(worker.partition(".")[2])] if at else [paths.unit(unit)]
+        own = (
+            [paths.unit(f"{worker}@.service"), paths.environment(worker.partition(".")[2])]
+            if at
+            else [paths.unit(unit)]
+        )
         if files.write.keys() & set(own):
             return math.inf
         read = [*own, *params["config_files"]] if at else []
@@ -277,9 +281,9 @@ def main() -> None:
         workers.check()
         plan = work_out(module, workers, release, paths)
         shown = difference(plan.files)
-        stopped = dict.fromkeys(plan.stop)
+        stopped: dict[str, float | None] = dict.fromkeys(plan.stop)
         if not module.check_mode:
-            stopped = workers.stop(plan.stop)
+            stopped |= workers.stop(plan.stop)
             if params["state"] == "running":
                 group = grp.getgrnam(params["group"]).gr_gid
                 workers.apply(plan, lambda files: exchange(files, group), params["settle"])

@@ -354,9 +354,7 @@ def test_the_units_of_all_workers_and_timers() -> None:
 def test_the_environments_are_text() -> None:
     environments = evaluated("worker", "__worker_environments | from_json", **FULL["worker"])
 
-    assert {name: json.loads(text) for name, text in environments.items()} == {
-        "queue": {"KEY": CANARY, "THREADS": "2"}
-    }
+    assert {name: json.loads(text) for name, text in environments.items()} == {"queue": {"KEY": CANARY, "THREADS": "2"}}
 
 
 def test_for_one_run_all_workers_may_be_killed() -> None:

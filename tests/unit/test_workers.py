@@ -298,9 +298,7 @@ Run = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def run(
-    host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Run:
+def run(host: Host, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Run:
     (tmp_path / "units").mkdir()
     (tmp_path / "secrets.json").write_text("{}")
     monkeypatch.setattr(AnsibleModule, "run_command", lambda _module, argv, **_options: host.systemd(argv))

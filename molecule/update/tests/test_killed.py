@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import INVENTORY
 from shared.deployed import ROOT, Site
 from shared.visitor import Visitor, changed, start_ansible
+
+
+# Its hosts have workers and Redis
+INVENTORY = ("--inventory", str(Path(__file__).parents[1] / "inventory"))
 
 
 def test_begin(at_v1: None, site: Site) -> None:

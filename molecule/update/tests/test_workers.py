@@ -122,7 +122,8 @@ def test_a_worker_that_ignores_its_signal(at_v1: None, site: Site, queue: Queue,
     assert f"The site goes on with {deaf}" in said
     assert (site.version, site.release) == ("worker-deaf", deaf)
     assert (queue.running, queue.timers) == (copies(deaf), [TIMER])
-    assert site.records[-1]["migrations"] == []
+    record = site.records[-1]
+    assert (record["strategy"], record["migrations"], record["outage_seconds"]) == ("window", [], 0)
     site.restart()
     assert (site.version, queue.running) == ("worker-deaf", copies(deaf))
     changed(update("v2", "worker_on_timeout=kill"))

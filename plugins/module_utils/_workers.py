@@ -168,13 +168,15 @@ class Workers:
                 plan.disable += [name] if unit.enabled else []
         return plan
 
-    def stop(self, names: Iterable[str]) -> dict[str, float]:
+    def stop(self, names: list[str]) -> dict[str, float]:
         """Stop units as their policies say, all at once; give the seconds that each took."""
-        names = list(names)
-        if timers := [name for name in names if name.endswith(".timer")]:
+        timers = [name for name in names if name.endswith(".timer")]
+        # What a timer has started meanwhile, too
+        services = set(names) - set(timers) | {f"{timer.removesuffix('.timer')}.service" for timer in timers}
+        if timers:
             systemctl(self._run, "stop", *timers)
         began = self._clock()
-        units = {name: unit for name, unit in self._look().items() if name in names and not name.endswith(".timer")}
+        units = {name: unit for name, unit in self._look().items() if name in services and not unit.idle}
         told = {name: unit.pid for name, unit in units.items() if unit.state == "active" and self._policy(name)}
         by_signal = defaultdict(list)
         for name in self._told.news(told):

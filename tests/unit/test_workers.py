@@ -164,6 +164,16 @@ def test_a_timers_program_is_waited_for(host: Host) -> None:
     assert host.drain(TIDY)[TIMED] == pytest.approx(20, abs=0.2)
 
 
+def test_what_a_timer_has_just_started_is_waited_for(host: Host) -> None:
+    host.run(TIMER)
+    workers = host.workers(TIDY)
+    plan = workers.plan_drain()
+    host.systemd.units[TIMED] = Unit("activating", pid=7)
+    host.ends = {TIMED: 2}
+
+    assert workers.stop(plan.stop) == {TIMER: 0.0, TIMED: pytest.approx(2, abs=0.2)}
+
+
 def test_a_timers_program_that_does_not_end(host: Host) -> None:
     host.systemd.units[TIMED] = Unit("activating", pid=7)
 

@@ -115,7 +115,7 @@ def test_a_worker_that_does_not_come_to_work(at_v1: None, site: Site, queue: Que
 def test_a_worker_that_ignores_its_signal(at_v1: None, site: Site, queue: Queue, update: Update) -> None:
     changed(update("worker-deaf"))
     deaf = site.release
-    done = update("v2", "strategy=window")
+    done = update("v2", "strategy=window", "site_announce=true", "maintenance_start=+1m")
     said = " ".join(done.stdout.split())
     assert done.returncode != 0
     assert "did not stop within 12 seconds of SIGINT" in said
@@ -124,6 +124,7 @@ def test_a_worker_that_ignores_its_signal(at_v1: None, site: Site, queue: Queue,
     assert (queue.running, queue.timers) == (copies(deaf), [TIMER])
     record = site.records[-1]
     assert (record["strategy"], record["migrations"], record["outage_seconds"]) == ("window", [], 0)
+    assert not site.host.file(f"{ROOT}/shared/notice/maintenance.json").exists
     site.restart()
     assert (site.version, queue.running) == ("worker-deaf", copies(deaf))
     changed(update("v2", "worker_on_timeout=kill"))

@@ -182,7 +182,7 @@ class Workers:
         for name in self._told.news(told):
             by_signal[self._workers[self._worker_of(name)].stop_signal].append(name)
         for signal, same in by_signal.items():
-            # Not stop, which would kill who is still busy after TimeoutStopSec; systemd before 252 knows no --kill-whom.
+            # Not stop, which would kill who is still busy after TimeoutStopSec. systemd before 252 has no --kill-whom.
             # That one of them has ended by itself meanwhile is no error, and one that was not told is seen by its time.
             self._run(["systemctl", "kill", "--kill-who=main", f"--signal={signal}", *same])
         # Of a worker that the inventory has no longer, the unit itself says how

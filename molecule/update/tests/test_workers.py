@@ -85,6 +85,15 @@ def test_a_secret_of_the_environment_is_the_sites_alone(site: Site, variable: Ca
     assert site.host.run(f"systemctl cat 'coralnet.*' | grep {variable('vault_secret_key')}").rc == 1
 
 
+def test_what_a_worker_that_died_left_is_removed(site: Site) -> None:
+    """At each start, also when systemd starts it again by itself."""
+    left = f"{ROOT}/shared/mail/{site.release}.1.pid"
+    unit = f"coralnet.{copies(site.release)[0]}"
+    site.host.run_expect([0], f"touch {left} && systemctl kill --signal=KILL {unit} && sleep 7")
+    assert site.host.service(unit).is_running
+    assert not site.host.file(left).exists
+
+
 def test_a_refused_release_gives_the_workers_back(at_v1: None, site: Site, queue: Queue, update: Update) -> None:
     release = site.release
     done = update("answers-500")

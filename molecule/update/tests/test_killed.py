@@ -14,7 +14,6 @@ import pytest
 from shared.deployed import ROOT, Site
 from shared.visitor import Visitor, changed, start_ansible
 
-
 # Its hosts have workers and Redis
 INVENTORY = ("--inventory", str(Path(__file__).parents[1] / "inventory"))
 

@@ -48,17 +48,17 @@ def test_a_job_is_ended_by_whoever_began_it(site: Site, queue: Queue, update: Up
     ended = max(stamp(site.host, f"coralnet.{copy}", "Stopped") for copy in copies(old))
     begun = min(stamp(site.host, f"coralnet.{copy}", "Starting") for copy in copies(new))
     assert ended < migrated < begun
-    print(f"{site.host.backend.name}: workers stood still for {begun - ended:.1f} s, closed for {outage(site)} s")
+    record = site.records[-1]
+    print(
+        f"{site.host.backend.name}: drained in {record['seconds']['drain']} s, then no worker for {begun - ended:.1f} s,"
+        f" closed for {record['outage_seconds']} s"
+    )
 
 
 def worker(site: Site, **changes: Any) -> dict[str, Any]:
     """The scenario's own worker, with changes."""
     words = ["python", "manage.py", "run_huey", "--workers", "1"]
     return {"name": "queue", "command": words, "count": 2, "stop_signal": "SIGINT", "stop_seconds": 12, **changes}
-
-
-def outage(site: Site) -> float:
-    return float(site.records[-1]["outage_seconds"])
 
 
 def test_nothing_to_do(site: Site, queue: Queue, update: Update) -> None:

@@ -50,7 +50,7 @@ def test_a_job_is_ended_by_whoever_began_it(site: Site, queue: Queue, update: Up
     assert ended < migrated < begun
     record = site.records[-1]
     print(
-        f"{site.host.backend.name}: drained in {record['seconds']['drain']} s, then no worker for {begun - ended:.1f} s,"
+        f"{site.host.backend.name}: drained in {record['seconds']['drain']} s, none ran for {begun - ended:.1f} s,"
         f" closed for {record['outage_seconds']} s"
     )
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -94,13 +93,14 @@ def test_begin(at_v1: None, site: Site) -> None:
     assert site.version == "v1"
 
 
-# Each on one of the hosts, in turns: what fails is not the distribution's, and an update takes its time
-@pytest.mark.parametrize(("number", "fault"), enumerate(FAULTS), ids=[fault.name for fault in FAULTS])
-def test_an_update_that_fails(
-    site: Site, queue: Queue, update: Callable[..., Any], inventory_name: str, number: int, fault: Fault
-) -> None:
-    if inventory_name != ("debian-12", "debian-13")[number % 2] and not os.environ.get("LAB_HOSTS"):
-        pytest.skip("it is on the other host")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, id=fault.name, marks=pytest.mark.on(("debian-12", "debian-13")[number % 2]))
+        for number, fault in enumerate(FAULTS)
+    ],
+)
+def test_an_update_that_fails(site: Site, queue: Queue, update: Callable[..., Any], fault: Fault) -> None:
     release = site.release
     if fault.on_host:
         site.host.run_expect([0], fault.on_host)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from shared.deployed import ROOT, Site
+from shared.deployed import ROOT, Queue, Site
 from shared.visitor import Visitor, changed, start_ansible
 
 # Its hosts have workers and Redis
@@ -33,12 +33,18 @@ def killed(words: list[str], phase: str, playbook: str = "playbooks/update.yml")
     pytest.fail(f"there was no phase {phase}")
 
 
-# Each on one of the hosts, in turns, and the one with most at stake on both
-@pytest.mark.parametrize("phase", ["plan", "build", "prepare", "database", "switch"])
+@pytest.mark.parametrize(
+    "phase",
+    [
+        pytest.param("plan", marks=pytest.mark.on("debian-13")),
+        pytest.param("build", marks=pytest.mark.on("debian-12")),
+        pytest.param("prepare", marks=pytest.mark.on("debian-13")),
+        pytest.param("drain", marks=pytest.mark.on("debian-12")),
+        pytest.param("database", marks=pytest.mark.on("debian-12")),
+        "switch",
+    ],
+)
 def test_killed_in_the_phase(site: Site, inventory_name: str, phase: str) -> None:
-    elsewhere = {"plan": "debian-12", "build": "debian-13", "prepare": "debian-12", "database": "debian-13"}
-    if elsewhere.get(phase) == inventory_name and not os.environ.get("LAB_HOSTS"):
-        pytest.skip("it is on the other host")
     killed(["--limit", inventory_name, "-e", "version=v2", "-e", "take_over=true"], phase)
     assert site.version in ({"v1"} if phase != "switch" else {"v1", "v2"})
     site.restart()
@@ -61,6 +67,7 @@ def over_ssh(host: Any, address: str, tmp_path: Path) -> Iterator[str]:
     host.run_expect([0], "rm /root/.ssh/authorized_keys; systemctl stop ssh.socket ssh")
 
 
+@pytest.mark.on("debian-13")
 def test_cut_off_from_the_host(site: Site, inventory_name: str, over_ssh: str) -> None:
     """The run itself lives on, and cannot reach the host any more."""
     words = ["--limit", inventory_name, "-e", over_ssh, "-e", "version=v2", "-e", "take_over=true"]
@@ -99,6 +106,7 @@ def test_the_next_run_is_told_and_completes(site: Site, update: Callable[..., An
     site.host.run_expect([0], f"systemctl is-active coralnet@{site.release}.service")
 
 
+@pytest.mark.on("debian-12")
 def test_a_rollback_that_is_killed(site: Site, inventory_name: str, playbook: Callable[..., Any]) -> None:
     killed(["--limit", inventory_name, "-e", "release=v1"], "switch", "playbooks/rollback.yml")
     assert site.version in {"v1", "v2"}
@@ -110,3 +118,15 @@ def test_a_rollback_that_is_killed(site: Site, inventory_name: str, playbook: Ca
     changed(playbook("-e", "release=v1", "-e", "take_over=true", path="playbooks/rollback.yml"))
     assert site.version == "v1"
     assert not site.host.file(f"{ROOT}/lock.json").exists
+
+
+@pytest.mark.on("debian-13")
+def test_killed_before_the_workers_run(
+    site: Site, queue: Queue, inventory_name: str, update: Callable[..., Any]
+) -> None:
+    changed(update("v1"))
+    killed(["--limit", inventory_name, "-e", "version=v2"], "workers")
+    assert site.version == "v2"
+    waits = queue.add()
+    changed(update("v2", "take_over=true"))
+    assert queue.wait(waits) == {"state": "done", "release": site.release, "version": "v2"}

@@ -94,6 +94,7 @@ def test_what_a_worker_that_died_left_is_removed(site: Site) -> None:
     assert not site.host.file(left).exists
 
 
+@pytest.mark.on("debian-13")
 def test_a_refused_release_gives_the_workers_back(at_v1: None, site: Site, queue: Queue, update: Update) -> None:
     release = site.release
     done = update("answers-500")
@@ -105,6 +106,7 @@ def test_a_refused_release_gives_the_workers_back(at_v1: None, site: Site, queue
     assert (queue.running, queue.timers) == (copies(release), [TIMER])
 
 
+@pytest.mark.on("debian-12")
 def test_a_worker_that_does_not_come_to_work(at_v1: None, site: Site, queue: Queue, update: Update) -> None:
     done = update("worker-fails")
     said = " ".join(done.stdout.split())
@@ -121,6 +123,7 @@ def test_a_worker_that_does_not_come_to_work(at_v1: None, site: Site, queue: Que
     assert queue.running == copies(site.release)
 
 
+@pytest.mark.on("debian-13")
 def test_a_worker_that_ignores_its_signal(at_v1: None, site: Site, queue: Queue, update: Update) -> None:
     changed(update("worker-deaf"))
     deaf = site.release
@@ -141,6 +144,7 @@ def test_a_worker_that_ignores_its_signal(at_v1: None, site: Site, queue: Queue,
     assert (queue.running, queue.timers) == (copies(site.release), [TIMER])
 
 
+@pytest.mark.on("debian-12")
 def test_the_way_back(at_v1: None, site: Site, queue: Queue, update: Update, playbook: Callable[..., Any]) -> None:
     old = site.release
     changed(update("v2"))
@@ -149,6 +153,7 @@ def test_the_way_back(at_v1: None, site: Site, queue: Queue, update: Update, pla
     assert (queue.running, queue.timers) == (copies(old), [TIMER])
 
 
+@pytest.mark.on("debian-13")
 @pytest.mark.parametrize(
     ("words", "values"),
     [

@@ -114,6 +114,7 @@ def test_a_window(
     said = " ".join(done.stdout.split())
     assert "strategy: window, because it was asked for" in said
     assert "Wait for the announced time, in minutes - 1" in said
+    assert "expected outage: " in said
     assert seen.story == [(200, "v1"), (503, ""), (200, "v2")]
     assert seen.notices > 5
     assert all(0 < int(seconds) <= 600 for seconds in seen.retry_after)

@@ -87,6 +87,14 @@ def inventory_name(host: Any, pytestconfig: pytest.Config) -> str:
     return str(pytestconfig.stash[LAB].names[host.backend.name])
 
 
+@pytest.fixture(autouse=True)
+def its_host(request: pytest.FixtureRequest) -> None:
+    """Skip what is tested on the other host: most that fails here is not the distribution's, and updates take time."""
+    mark = request.node.get_closest_marker("on")
+    if mark and mark.args[0] != request.getfixturevalue("inventory_name") and not os.environ.get("LAB_HOSTS"):
+        pytest.skip(f"it is on {mark.args[0]}")
+
+
 @pytest.fixture
 def playbook(inventory_name: str, request: pytest.FixtureRequest) -> Callable[..., subprocess.CompletedProcess[str]]:
     """Run the scenario's own playbook again, or another: `playbook("-e", "version=v2")`."""

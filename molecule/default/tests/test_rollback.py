@@ -81,6 +81,7 @@ def words(result: Any) -> str:
     return " ".join(result.stdout.split())
 
 
+@pytest.mark.on("debian-12")
 def test_check_tells_and_changes_nothing(host: Any, newer: str, rollback: Play) -> None:
     before = state(host)
 
@@ -118,6 +119,7 @@ def test_what_cannot_be_gone_back_to(host: Any, inventory_name: str) -> None:
     assert refused(release="v7").startswith(f"no finished release answers to v7: there are {running} (v1), ")
 
 
+@pytest.mark.on("debian-12")
 def test_a_migration_that_cannot_be_reversed(host: Any, newer: str, inventory_name: str) -> None:
     file = f"{ROOT}/releases/{newer}/src/project/sources/migrations/0002_image_file_size.py"
     host.run_expect(
@@ -136,6 +138,7 @@ def test_a_migration_that_cannot_be_reversed(host: Any, newer: str, inventory_na
     assert has_the_column(host)
 
 
+@pytest.mark.on("debian-13")
 def test_an_older_release_that_does_not_work(host: Any, address: str, newer: str, rollback: Play) -> None:
     result = rollback("-e", "migrations=reverse", "-e", V2_ALONE)
 

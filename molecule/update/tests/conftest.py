@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 from collections.abc import Callable
 from functools import partial
@@ -20,14 +19,6 @@ INVENTORY = ("--inventory", str(Path(__file__).parents[1] / "inventory"))
 @pytest.fixture
 def playbook(playbook: Callable[..., subprocess.CompletedProcess[str]]) -> Callable[..., Any]:
     return partial(playbook, *INVENTORY)
-
-
-@pytest.fixture(autouse=True)
-def its_host(request: pytest.FixtureRequest, inventory_name: str) -> None:
-    """Skip what is tested on the other host: most that fails here is not the distribution's, and updates take time."""
-    mark = request.node.get_closest_marker("on")
-    if mark and mark.args[0] != inventory_name and not os.environ.get("LAB_HOSTS"):
-        pytest.skip(f"it is on {mark.args[0]}")
 
 
 @pytest.fixture

@@ -35,6 +35,8 @@ class Answer:
     headers: dict[str, str] = field(default_factory=dict)
     body: str = ""
     error: str = ""
+    cookies: tuple[str, ...] = ()
+    """The lines Set-Cookie, of which there may be several."""
 
 
 @dataclass(frozen=True)
@@ -110,6 +112,19 @@ def get(
     verify: bool = True,
 ) -> Answer:
     """Send one GET to a unix socket's path or to the server of an http(s) URL; follow no redirect."""
+    return send(where, "GET", path, headers, timeout, verify)
+
+
+def send(
+    where: str,
+    method: str,
+    path: str,
+    headers: dict[str, str],
+    timeout: float,
+    verify: bool = True,
+    body: bytes | None = None,
+) -> Answer:
+    """Send one request there; follow no redirect."""
     deadline = time.monotonic() + timeout
     connection: http.client.HTTPConnection
     if where.startswith("/"):
@@ -122,11 +137,11 @@ def get(
         else:
             connection = http.client.HTTPConnection(url.hostname or "", url.port or 80, timeout=timeout)
     try:
-        connection.request("GET", path, headers={"User-Agent": "coralnet.server", **headers})
+        connection.request(method, path, body, {"User-Agent": "coralnet.server", **headers})
         response = connection.getresponse()
-        body = _read(response, deadline).decode("utf-8", "replace")
+        page = _read(response, deadline).decode("utf-8", "replace")
         answered = {name.lower(): value for name, value in response.getheaders()}
-        return Answer(response.status, answered, body)
+        return Answer(response.status, answered, page, cookies=tuple(response.headers.get_all("Set-Cookie", [])))
     except (OSError, ValueError, http.client.HTTPException) as exc:
         return Answer(0, error=f"no answer from {where}: {exc or type(exc).__name__}")
     finally:

@@ -27,6 +27,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "postfix": {"postfix_hostname": "www.reef.example", "postfix_root_address": "ops@away.example"},
     "postgresql": {},
     "redis": {},
+    "smoke": {"smoke_name": "reef", "smoke_host": "reef.example"},
     "worker": {"worker_name": "reef"},
 }
 # A site with as much set as possible, secrets included
@@ -190,6 +191,45 @@ FULL: dict[str, dict[str, Any]] = {
         "redis_save": [],
         "redis_settings": {"timeout": 300},
         "redis_service": {"PrivateUsers": "no"},
+    },
+    "smoke": {
+        "smoke_root": "/data/sites/reef",
+        "smoke_front": "https://127.0.0.1:8443",
+        "smoke_validate_certs": False,
+        "smoke_app": "/data/sites/reef/app.sock",
+        "smoke_headers": {"X-Forwarded-Proto": "https"},
+        "smoke_timeout": 5,
+        "smoke_checks": [
+            {
+                "name": "The old address",
+                "visit": "/old/",
+                "layer": "app",
+                "host": "www.reef.example",
+                "headers": {"Accept": "text/html"},
+                "status": [301, 308],
+                "follow": False,
+                "at": "^/new/$",
+                "answers": {"Cache-Control": "max-age"},
+                "retries": 2,
+            }
+        ],
+        "smoke_mail": {"kind": "journal", "path": "reef@*", "seconds": 5},
+        "smoke_address": "smoke+{run}@reef.example",
+        "smoke_values": {"survey": "Moorea"},
+        "smoke_secrets": {"invitation": CANARY},
+        "smoke_registration": [
+            {"name": "Register", "visit": "/join/", "submit": {"name": "{run}", "invitation": "{invitation}"}},
+            {"name": "Read", "mail": "{email}", "expect": [r"(?P<link>https://\S+)"]},
+            {"name": "Activate", "visit": "{link}"},
+        ],
+        "smoke_steps": [{"name": "Upload", "visit": "/up/", "upload": {"file": "{run}.png"}, "reject": ["sorry"]}],
+        "smoke_administration": [],
+        "smoke_cleanup": [{"name": "Leave", "visit": "/me/", "form": "/leave/"}],
+        "smoke_manage": ["python", "-X", "dev", "manage.py"],
+        "smoke_command": ["/data/sites/reef/run"],
+        "smoke_account": {"name": "{run}"},
+        "smoke_superuser": {"name": "{run}-admin"},
+        "smoke_objects": [{"model": "surveys.Survey", "field": "title"}],
     },
     "worker": {
         "worker_root": "/data/sites/reef",

@@ -74,7 +74,37 @@ FILE = {"path": "a.json", "content": "x"}
 WORKER = {"name": "queue", "command": ["true"]}
 TIMER = {"name": "tidy", "command": ["true"], "schedule": "hourly"}
 
+STEP = {"name": "Look", "visit": "/"}
+
 BAD = [
+    # smoke
+    *(bad("smoke", name, without=(name,)) for name in ("smoke_name", "smoke_host")),
+    *(
+        bad("smoke", "Set smoke_front", smoke_front=front)
+        for front in ("", "127.0.0.1", "https://127.0.0.1/x", "/run/x")
+    ),
+    *(
+        bad("smoke", "Look", name, **{name: [step]})
+        for name in ("smoke_registration", "smoke_steps", "smoke_administration", "smoke_cleanup")
+        for step in ({"name": "Look"}, {**STEP, "mail": "{email}"}, {**STEP, "visit": "sources/"})
+    ),
+    bad("smoke", "smoke_checks", "visit", smoke_checks=[{"name": "Look"}]),
+    *(
+        bad("smoke", "smoke_checks", smoke_checks=[{**STEP, **more}])
+        for more in ({"submit": {"a": "b"}}, {"upload": {"a": "b"}}, {"form": "x"}, {"mail": "x"})
+    ),
+    bad("smoke", "layer", smoke_checks=[{**STEP, "layer": "nginx"}]),
+    bad("smoke", "expects", smoke_steps=[{**STEP, "expects": ["x"]}]),
+    *(
+        bad("smoke", "Set smoke_address", smoke_address=address)
+        for address in ("", "{run}", "reef@reef.example", "a b{run}@reef.example", "reef@{run}.example")
+    ),
+    bad("smoke", "Set path", smoke_mail={"kind": "log"}),
+    bad("smoke", "Set path", smoke_mail={"path": "mail"}),
+    bad("smoke", "kind", smoke_mail={"path": "/mail", "kind": "imap"}),
+    bad("smoke", "Set smoke_command", smoke_command=[]),
+    bad("smoke", "Set smoke_command", smoke_command=[], smoke_administration=[]),
+    bad("smoke", "model", smoke_objects=[{"field": "name"}]),
     # worker
     bad("worker", "worker_name", without=("worker_name",)),
     *(
@@ -443,6 +473,7 @@ GOOD = [
         "postfix",
         {"postfix_root_address": "ops+reef@reef.example", "postfix_aliases": {"reef@www.reef.example": "a@b.example"}},
     ),
+    ("smoke", {"smoke_command": [], "smoke_administration": [], "smoke_mail": {"path": "/var/mail/smoke"}}),
     ("postgresql", {"postgresql_server": False, "postgresql_login_host": "db", "postgresql_login_password": "x"}),
 ]
 

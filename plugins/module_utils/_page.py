@@ -25,6 +25,7 @@ class Form:
 
     action: str
     method: str
+    encoding: str = ""
     fields: dict[str, str] = field(default_factory=dict)
     """What is sent if nobody types."""
     files: set[str] = field(default_factory=set)
@@ -51,6 +52,7 @@ class Page(HTMLParser):
         self.errors: list[str] = []
         self.title = ""
         self._text: list[str] = []
+        self._main: list[str] = []
         self._stack: list[str] = []
         self._error_depth = 0
         self._form: Form | None = None
@@ -63,7 +65,7 @@ class Page(HTMLParser):
     @property
     def words(self) -> str:
         """Give the errors that it tells, or else its title and its first words."""
-        text = self.errors or [f"{self.title}:" if self.title else "", *self._text]
+        text = self.errors or [f"{self.title}:" if self.title else "", *(self._main or self._text)]
         return " ".join(" ".join(text).split())[:WORDS].strip()
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
@@ -73,7 +75,7 @@ class Page(HTMLParser):
             if not self._error_depth and ERRORS & set(given.get("class", "").split()):
                 self._error_depth = len(self._stack)
         if tag == "form":
-            self._form = Form(given.get("action", ""), given.get("method", "get").lower())
+            self._form = Form(given.get("action", ""), given.get("method", "get").lower(), given.get("enctype", ""))
             self.forms.append(self._form)
         elif self._form is not None and given.get("name"):
             self._control(self._form, tag, given)
@@ -132,4 +134,5 @@ class Page(HTMLParser):
         elif self._stack[-1:] == ["title"]:
             self.title += data.strip()
         elif data.strip():
-            (self.errors if self._error_depth else self._text).append(data.strip())
+            kind = self.errors if self._error_depth else self._main if "main" in self._stack else self._text
+            kind.append(data.strip())

@@ -102,6 +102,8 @@ class Visitor:
         url = self._url(visit.path)
         headers = {"Host": self._site.host, "Referer": url, "Origin": f"{self._site.scheme}://{self._site.host}"}
         path = self._site.path(urljoin(url, form.action))
+        if files and form.encoding != "multipart/form-data":
+            raise VisitError("the form does not say that it sends files (enctype), so no browser would send any")
         if form.method != "post":
             return self._ask(visit.layer, "GET", f"{path.partition('?')[0]}?{urlencode(values)}", headers)
         headers["Content-Type"], body = encode(values, files)

@@ -136,7 +136,7 @@ def unit(session: nox.Session) -> None:
 
 @nox.session
 def site(session: nox.Session) -> None:
-    """Run the sample site's own tests, in its first and its second version."""
+    """Run the sample site's own tests, in its first and its second version, and walk through it."""
     history = ROOT / "tests" / "site" / "build_history.py"
     with tempfile.TemporaryDirectory() as parent:
         repository = Path(parent) / "site.git"
@@ -148,6 +148,10 @@ def site(session: nox.Session) -> None:
             session.install("-r", str(checkout / "requirements" / "local.txt"))
             with session.chdir(checkout / "project"):
                 session.run("python", "manage.py", "test", "--parallel", "2")
+        session.install("-r", "requirements/walk.txt")
+        for version in ("v1", "v2"):
+            env = {"SAMPLE_SITE": str(Path(parent) / version)}
+            session.run("pytest", "--numprocesses", "2", "tests/walk", *session.posargs, env=env)
 
 
 @nox.session

@@ -57,7 +57,7 @@ class Page(HTMLParser):
         self._error_depth = 0
         self._form: Form | None = None
         self._list = ""
-        self._option: tuple[str, list[str]] | None = None
+        self._option: tuple[dict[str, str], list[str]] | None = None
         self._area = ""
         self.feed(text)
         self.close()
@@ -81,9 +81,7 @@ class Page(HTMLParser):
             self._control(self._form, tag, given)
         elif tag == "option" and self._form is not None and self._list:
             self._end_option(self._form)
-            self._option = (given.get("value", ""), [])
-            if "selected" in given:
-                self._form.fields[self._list] = given.get("value", "")
+            self._option = (given, [])
 
     def _control(self, form: Form, tag: str, given: dict[str, str]) -> None:
         name, kind = given["name"], given.get("type", "text").lower()
@@ -102,9 +100,12 @@ class Page(HTMLParser):
 
     def _end_option(self, form: Form) -> None:
         if self._option:
-            value, words = self._option
-            form.choices[self._list].setdefault(" ".join("".join(words).split()), value)
-            form.fields.setdefault(self._list, value)
+            given, parts = self._option
+            words = " ".join("".join(parts).split())
+            value = given.get("value", words)
+            form.choices[self._list].setdefault(words, value)
+            if "selected" in given or self._list not in form.fields:
+                form.fields[self._list] = value
             self._option = None
 
     def handle_endtag(self, tag: str) -> None:

@@ -78,10 +78,10 @@ class Server(socketserver.ThreadingTCPServer):
     daemon_threads = True
     allow_reuse_address = True
 
-    def __init__(self, address: object) -> None:
+    def __init__(self, address: object, handler: type[Handler] = Handler) -> None:
         self.requests: list[tuple[str, dict[str, str]]] = []
         self.over = threading.Event()
-        super().__init__(address, Handler)  # type: ignore[arg-type]
+        super().__init__(address, handler)  # type: ignore[arg-type]
 
     def handle_error(self, request: object, client_address: object) -> None:
         """A client that hangs up is no news."""

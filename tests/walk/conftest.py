@@ -12,7 +12,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from sample_site import Site  # noqa: E402
+from sample_site import Site
 
 
 @pytest.fixture(scope="session")

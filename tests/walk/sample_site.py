@@ -1,4 +1,4 @@
-"""The sample site on this machine: SAMPLE_SITE is a clone of it, whose requirements this Python has (see noxfile.py)."""
+"""The sample site on this machine, and those who walk through it."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ ROLE = ROOT / "roles" / "smoke"
 sys.path.insert(0, str(ROOT / "collections"))
 
 from ansible_collections.coralnet.server.plugins.module_utils._outing import Outing  # noqa: E402
-from ansible_collections.coralnet.server.plugins.module_utils._smoke import SmokeError as SmokeError  # noqa: E402
+from ansible_collections.coralnet.server.plugins.module_utils._smoke import SmokeError  # noqa: E402, F401
 
 HOST = "reef.test"
-STEPS = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
+VARIABLES = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
 REGISTRATION, STEPS, ADMINISTRATION = (
-    STEPS[f"__smoke_{name}"] for name in ("registration", "steps", "administration")
-)  # fmt: skip
+    VARIABLES[f"__smoke_{name}"] for name in ("registration", "steps", "administration")
+)
 DEFAULTS = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
 SUPERUSER = {"superuser": True, "fields": DEFAULTS["smoke_superuser"]}
 ACCOUNT = {"superuser": False, "fields": DEFAULTS["smoke_account"]}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import os
 import re
 import time
 from collections.abc import Callable
@@ -43,9 +42,23 @@ BROKEN = [
         "email = forms.EmailField(max_length=5)",
         ("/accounts/register/", "status 200 instead of 302", "Ensure this value has at most 5 characters"),
     ),
-    Broken("Register", "accounts/activation.py", SEND, "1 / 0", ("status 500", "ZeroDivisionError at /accounts/register/")),
-    Broken("Register", "accounts/urls.py", 'path("register/"', 'path("sign-up/"', ("status 404 instead of 200", "Page not found")),
-    Broken("Read the activation mail", "accounts/activation.py", SEND, "pass", ("@smoke.invalid", "no mail to", "1 seconds")),
+    Broken(
+        "Register", "accounts/activation.py", SEND, "1 / 0", ("status 500", "ZeroDivisionError at /accounts/register/")
+    ),
+    Broken(
+        "Register",
+        "accounts/urls.py",
+        'path("register/"',
+        'path("sign-up/"',
+        ("status 404 instead of 200", "Page not found"),
+    ),
+    Broken(
+        "Read the activation mail",
+        "accounts/activation.py",
+        SEND,
+        "pass",
+        ("@smoke.invalid", "no mail to", "1 seconds"),
+    ),
     Broken(
         "Read the activation mail",
         "accounts/activation.py",
@@ -85,13 +98,24 @@ BROKEN = [
         "Create a source",
         "sources/views.py",
         "def source_new(request):",
-        "def source_new(request):\n"
-        "    raise __import__('django.core.exceptions', fromlist=['x']).PermissionDenied",
+        "def source_new(request):\n    raise __import__('django.core.exceptions', fromlist=['x']).PermissionDenied",
         ("/sources/new/", "status 403 instead of 200", "403 Forbidden"),
     ),
-    Broken("Upload an image", "sources/patches.py", '"JPEG")', '"NONE")', ("/sources/", "status 500", "KeyError at /sources/")),
+    Broken(
+        "Upload an image",
+        "sources/patches.py",
+        '"JPEG")',
+        '"NONE")',
+        ("/sources/", "status 500", "KeyError at /sources/"),
+    ),
     Broken("Upload an image", "templates/sources/source.html", "enctype", "data-enctype", ("/sources/", "enctype")),
-    Broken("See its patch", "templates/sources/source.html", "{{ image.patch.url }}", "{{ image.patch.url }}.gone", ("status 404",)),
+    Broken(
+        "See its patch",
+        "templates/sources/source.html",
+        "{{ image.patch.url }}",
+        "{{ image.patch.url }}.gone",
+        ("status 404",),
+    ),
     Broken(
         "See the image's page",
         "sources/views.py",
@@ -149,7 +173,7 @@ BROKEN = [
         "admin.site.logout = lambda request, **more: 1 / 0",
         ("/admin/", "status 500", "ZeroDivisionError"),
     ),
-]  # fmt: skip
+]
 
 
 def failure(site: Site, **changes: object) -> str:
@@ -335,4 +359,3 @@ def test_a_file_of_something_else_is_not_taken_for_a_slip(site: Site, tmp_path: 
     site.slip.write_text("precious\n")
     assert "is no slip of a walk: it says 'precious'" in failure(site)
     assert site.slip.read_text() == "precious\n"
-    assert os.path.getsize(site.slip) == len("precious\n")

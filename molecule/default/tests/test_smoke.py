@@ -1,0 +1,200 @@
+"""The walk through the site on its server: it passes, leaves nothing, and meets what is broken there."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+import pytest
+from shared.database import sql
+from shared.visitor import Visitor, changed
+
+ROOT = "/srv/www/coralnet"
+NOWHERE = '{"site_smoke_mail": {"path": "/srv/nowhere", "seconds": 1}}'
+Play = Callable[..., Any]
+
+
+@pytest.fixture
+def walk(playbook: Play) -> Play:
+    return partial(playbook, path="playbooks/smoke.yml")
+
+
+def ask(host: Any, query: str) -> str:
+    done = sql(host, "postgres", "coralnet", query)
+    assert done.rc == 0, done.stderr
+    return str(done.stdout)
+
+
+def things(host: Any) -> dict[str, int]:
+    """Count the rows of every table, the uploads and the mail."""
+    tables = ask(host, "select tablename from pg_tables where schemaname = 'public' order by 1").split()
+    rows = ask(host, " union all ".join(f"select count(*) from {table}" for table in tables)).split()
+    counts = dict(zip(tables, map(int, rows), strict=True))
+    for folder in ("media", "mail"):
+        counts[folder] = int(host.check_output(f"find {ROOT}/shared/{folder} -type f | wc -l"))
+    return counts
+
+
+def words(result: Any) -> str:
+    return " ".join(result.stdout.split())
+
+
+@contextmanager
+def without(host: Any, privilege: str, table: str) -> Iterator[None]:
+    """Have the site lack a permission in its database meanwhile."""
+    ask(host, f"revoke {privilege} on {table} from coralnet")
+    try:
+        yield
+    finally:
+        ask(host, f"grant {privilege} on {table} to coralnet")
+
+
+@contextmanager
+def commands(host: Any, broken: str, mended: str) -> Iterator[None]:
+    host.run_expect([0], broken)
+    try:
+        yield
+    finally:
+        host.run_expect([0], mended)
+
+
+def test_the_walk_passes_and_leaves_nothing(host: Any, walk: Play) -> None:
+    before = things(host)
+    result = walk()
+    assert changed(result) == 0
+    assert things(host) == before
+    took = dict(re.findall(r"'?([A-Z][^:\n]+?)'?: (\d+)'?$", result.stdout, re.MULTILINE))
+    assert "Upload an image" in took
+    assert "Log in as superuser" in took
+    print(f"{host.backend.name}: walk: {len(took)} steps, {sum(map(int, took.values()))} ms")
+    assert host.file(f"{ROOT}/smoke").mode == 0o600
+    # Check mode opens the pages of site_smoke_checks and nothing else
+    checks = json.dumps(
+        {
+            "site_smoke_checks": [
+                {"name": "Health", "visit": "/health/", "layer": "app", "expect": ['"database": "ok"']},
+                {"name": "No such page", "visit": "/nothing/", "status": [404]},
+            ]
+        }
+    )
+    checked = walk("--check", "-e", checks)
+    assert changed(checked) == 0
+    assert "Health: " in checked.stdout
+    assert "Register" not in checked.stdout
+    assert things(host) == before
+
+
+# What the site may not do in its database, and the step that meets it
+REVOKED = [
+    ("insert", "auth_user", "the site's command could not make the account"),
+    ("update", "auth_user", "Activate the account: "),
+    ("insert", "django_session", "Log in: "),
+    ("insert", "sources_source", "Create a source: "),
+    ("insert", "sources_image", "Upload an image: "),
+    ("insert", "sources_label", "Add a label: "),
+    ("insert", "sources_annotation", "Annotate the image: "),
+    ("select", "django_admin_log", "Log in as superuser: "),
+]
+
+
+@pytest.mark.parametrize(("privilege", "table", "step"), REVOKED, ids=lambda word: word.split(":")[0])
+def test_a_permission_that_was_revoked(host: Any, walk: Play, privilege: str, table: str, step: str) -> None:
+    before = things(host)
+    with without(host, privilege, table):
+        result = walk()
+    said = words(result)
+    assert result.returncode != 0
+    assert f"msg: '{step}" in said or f"msg: {step}" in said or f'msg: "{step}' in said, said[-1500:]
+    if step.endswith(": "):
+        assert "status 500" in said
+        assert "Something went wrong" in said, "the site's own words"
+    if (privilege, table) == ("select", "django_admin_log"):
+        # Deleting an account asks that table too, so the accounts stay until it can
+        walk()
+    assert things(host) == before
+
+
+SITE_FILE = "/etc/nginx/sites-available/coralnet"
+
+
+def nginx(location: str) -> tuple[str, str]:
+    """Have nginx answer something else for a location; and have it as it was."""
+    broken = f"cp -p {SITE_FILE} /var/tmp/site && sed -i '0,/server_name coralnet.test/s//{location} &/' {SITE_FILE}"
+    return f"{broken} && nginx -s reload && sleep 1", f"cp -p /var/tmp/site {SITE_FILE} && nginx -s reload && sleep 1"
+
+
+SERVER = [
+    (nginx("location = /accounts/register/ { return 403; }"), "Register: ", "status 403"),
+    ((f"chmod 0700 {ROOT}/shared/media", f"chmod 2750 {ROOT}/shared/media"), "See its patch: ", "status 40"),
+    (nginx("client_max_body_size 2k;"), "Upload an image: ", "status 413"),
+    (nginx("location ^~ /admin/ { return 404; }"), "Log in as superuser: ", "status 404"),
+    (
+        (f"mv {ROOT}/shared/mail {ROOT}/shared/gone", f"mv {ROOT}/shared/gone {ROOT}/shared/mail"),
+        "Register: ",
+        "status 500",
+    ),
+]
+
+
+@pytest.mark.parametrize(("how", "step", "status"), SERVER, ids=lambda part: part if isinstance(part, str) else "")
+def test_a_server_that_is_broken(host: Any, walk: Play, how: tuple[str, str], step: str, status: str) -> None:
+    before = things(host)
+    with commands(host, *how):
+        result = walk()
+    assert result.returncode != 0
+    assert step in words(result)
+    assert status in words(result)
+    assert things(host) == before
+
+
+def test_mail_that_does_not_come(host: Any, walk: Play) -> None:
+    before = things(host)
+    result = walk("-e", NOWHERE)
+    assert "Read the activation mail: " in words(result)
+    assert "the mail in /srv/nowhere cannot be read: No such file or directory" in words(result)
+    host.run_expect([0], f"grep -rlZ 'smoke[0-9a-f]*@smoke.invalid' {ROOT}/shared/mail | xargs -0 rm")
+    assert things(host) == before
+
+
+def test_an_update_is_tried_behind_the_curtain(host: Any, address: str, playbook: Play) -> None:
+    update = partial(
+        playbook, "-e", "version=v2", "-e", "strategy=window", "-e", "smoke=true", path="playbooks/update.yml"
+    )
+    before = things(host)
+
+    failed = update("-e", NOWHERE)
+    said = words(failed)
+    assert failed.returncode != 0
+    assert "Smoke test: Read the activation mail: " in said
+    assert "The site goes on with " in said
+    assert "and the curtain stays drawn, so that nothing is written that going back would lose" in said
+    assert Visitor(address).get("/").status_code == 503
+    assert '"v2"' in host.file(f"{ROOT}/current/release.json").content_string
+    record = json.loads(host.check_output(f"tail -n 1 {ROOT}/deployments.jsonl"))
+    assert record["outcome"] == "failed"
+    assert record["reason"].startswith("Smoke test: Read the activation mail: ")
+
+    # Back, behind the same curtain, and open again
+    back = playbook("-e", "migrations=reverse", path="playbooks/rollback.yml")
+    assert back.returncode == 0, back.stdout[-3000:]
+    assert Visitor(address).get("/").status_code == 503
+    assert changed(playbook("-e", "curtain=open", path="playbooks/maintenance.yml")) == 1
+    assert Visitor(address).get("/").headers["X-Site-Version"] == "v1"
+    host.run_expect([0], f"grep -rlZ 'smoke[0-9a-f]*@smoke.invalid' {ROOT}/shared/mail | xargs -0 rm")
+    assert things(host) == {**before, "django_migrations": things(host)["django_migrations"]}
+
+    good = update()
+    assert good.returncode == 0, good.stdout[-3000:]
+    page = Visitor(address).get("/")
+    assert (page.status_code, page.headers["X-Site-Version"]) == (200, "v2")
+    record = json.loads(host.check_output(f"tail -n 1 {ROOT}/deployments.jsonl"))
+    print(
+        f"{host.backend.name}: update with a walk behind the curtain: smoke {record['seconds']['smoke']} s of"
+        f" {sum(record['seconds'].values()):.1f} s, closed {record['outage_seconds']:.1f} s"
+    )
+    playbook("-e", "migrations=reverse", path="playbooks/rollback.yml")
+    assert Visitor(address).get("/").headers["X-Site-Version"] == "v1"

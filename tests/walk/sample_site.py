@@ -25,7 +25,7 @@ from ansible_collections.coralnet.server.plugins.module_utils._smoke import Smok
 HOST = "reef.test"
 VARIABLES = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())
 REGISTRATION, STEPS, ADMINISTRATION = (
-    VARIABLES[f"__smoke_{name}"] for name in ("registration", "steps", "administration")
+    VARIABLES[f"__smoke_sample_{name}"] for name in ("registration", "steps", "administration")
 )
 DEFAULTS = yaml.safe_load((ROLE / "defaults" / "main.yml").read_text())
 SUPERUSER = {"superuser": True, "fields": DEFAULTS["smoke_superuser"]}

@@ -37,7 +37,9 @@ class Slip:
             try:
                 self._descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             except OSError as exc:
-                raise ThrowawayError(f"what a walk may leave cannot be written to {self._path}: {exc.strerror}") from exc
+                raise ThrowawayError(
+                    f"what a walk may leave cannot be written to {self._path}: {exc.strerror}"
+                ) from exc
             self._take()
         return self
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from shared.database import sql
-from shared.visitor import Visitor, changed
+from shared.visitor import changed
 
 ROOT = "/srv/www/coralnet"
 NOWHERE = '{"site_smoke_mail": {"path": "/srv/nowhere", "seconds": 1}}'
+HOSTS = ("debian-12", "debian-13")
 Play = Callable[..., Any]
 
 
@@ -101,7 +102,13 @@ REVOKED = [
 ]
 
 
-@pytest.mark.parametrize(("privilege", "table", "step"), REVOKED, ids=lambda word: word.split(":")[0])
+@pytest.mark.parametrize(
+    ("privilege", "table", "step"),
+    [
+        pytest.param(*revoked, marks=pytest.mark.on(HOSTS[number % 2]), id=f"{revoked[0]} {revoked[1]}")
+        for number, revoked in enumerate(REVOKED)
+    ],
+)
 def test_a_permission_that_was_revoked(host: Any, walk: Play, privilege: str, table: str, step: str) -> None:
     before = things(host)
     with without(host, privilege, table):
@@ -140,7 +147,13 @@ SERVER = [
 ]
 
 
-@pytest.mark.parametrize(("how", "step", "status"), SERVER, ids=lambda part: part if isinstance(part, str) else "")
+@pytest.mark.parametrize(
+    ("how", "step", "status"),
+    [
+        pytest.param(*broken, marks=pytest.mark.on(HOSTS[number % 2]), id=broken[1] + broken[2])
+        for number, broken in enumerate(SERVER)
+    ],
+)
 def test_a_server_that_is_broken(host: Any, walk: Play, how: tuple[str, str], step: str, status: str) -> None:
     before = things(host)
     with commands(host, *how):
@@ -151,6 +164,7 @@ def test_a_server_that_is_broken(host: Any, walk: Play, how: tuple[str, str], st
     assert things(host) == before
 
 
+@pytest.mark.on("debian-12")
 def test_mail_that_does_not_come(host: Any, walk: Play) -> None:
     before = things(host)
     result = walk("-e", NOWHERE)
@@ -158,43 +172,3 @@ def test_mail_that_does_not_come(host: Any, walk: Play) -> None:
     assert "the mail in /srv/nowhere cannot be read: No such file or directory" in words(result)
     host.run_expect([0], f"grep -rlZ 'smoke[0-9a-f]*@smoke.invalid' {ROOT}/shared/mail | xargs -0 rm")
     assert things(host) == before
-
-
-def test_an_update_is_tried_behind_the_curtain(host: Any, address: str, playbook: Play) -> None:
-    update = partial(
-        playbook, "-e", "version=v2", "-e", "strategy=window", "-e", "smoke=true", path="playbooks/update.yml"
-    )
-    before = things(host)
-
-    failed = update("-e", NOWHERE)
-    said = words(failed)
-    assert failed.returncode != 0
-    assert "Smoke test: Read the activation mail: " in said
-    assert "The site goes on with " in said
-    assert "and the curtain stays drawn, so that nothing is written that going back would lose" in said
-    assert Visitor(address).get("/").status_code == 503
-    assert '"v2"' in host.file(f"{ROOT}/current/release.json").content_string
-    record = json.loads(host.check_output(f"tail -n 1 {ROOT}/deployments.jsonl"))
-    assert record["outcome"] == "failed"
-    assert record["reason"].startswith("Smoke test: Read the activation mail: ")
-
-    # Back, behind the same curtain, and open again
-    back = playbook("-e", "migrations=reverse", path="playbooks/rollback.yml")
-    assert back.returncode == 0, back.stdout[-3000:]
-    assert Visitor(address).get("/").status_code == 503
-    assert changed(playbook("-e", "curtain=open", path="playbooks/maintenance.yml")) == 1
-    assert Visitor(address).get("/").headers["X-Site-Version"] == "v1"
-    host.run_expect([0], f"grep -rlZ 'smoke[0-9a-f]*@smoke.invalid' {ROOT}/shared/mail | xargs -0 rm")
-    assert things(host) == {**before, "django_migrations": things(host)["django_migrations"]}
-
-    good = update()
-    assert good.returncode == 0, good.stdout[-3000:]
-    page = Visitor(address).get("/")
-    assert (page.status_code, page.headers["X-Site-Version"]) == (200, "v2")
-    record = json.loads(host.check_output(f"tail -n 1 {ROOT}/deployments.jsonl"))
-    print(
-        f"{host.backend.name}: update with a walk behind the curtain: smoke {record['seconds']['smoke']} s of"
-        f" {sum(record['seconds'].values()):.1f} s, closed {record['outage_seconds']:.1f} s"
-    )
-    playbook("-e", "migrations=reverse", path="playbooks/rollback.yml")
-    assert Visitor(address).get("/").headers["X-Site-Version"] == "v1"

@@ -53,6 +53,7 @@ def visitor(address: str) -> Iterator[Seen]:
         person.join()
 
 
+@pytest.mark.on("debian-12")
 def test_an_announced_time_is_its_owners(site: Site, playbook: Callable[..., Any], update: Callable[..., Any]) -> None:
     def maintenance(*words: str) -> Any:
         variables = (word for pair in ("site_operator=anna", *words) for word in ("-e", pair))

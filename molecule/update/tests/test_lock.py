@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from shared.visitor import ad_hoc, changed
 
 LOCK = "/srv/www/coralnet/lock.json"
 
 
+@pytest.mark.on("debian-13")
 def test_two_updates_at_once(host: Any, playbook: Callable[..., Any], inventory_name: str) -> None:
     # Other tests leave other settings behind
     changed(playbook(path="playbooks/update.yml"))

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from shared.visitor import Visitor, changed
 
 
+@pytest.mark.on("debian-12")
 def test_maintenance_is_announced_and_called_off(playbook: Callable[..., Any], visitor: Visitor) -> None:
     def maintenance(*words: str) -> Any:
         done = playbook(*(word for pair in words for word in ("-e", pair)), path="playbooks/maintenance.yml")

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from shared.deployed import Site
 from shared.visitor import changed
 
 
+@pytest.mark.on("debian-13")
 def test_migrations_are_explained(at_v1: None, update: Callable[..., Any], playbook: Callable[..., Any]) -> None:
     foreseen = playbook("-e", "version=v2", "--check", "--diff", path="playbooks/update.yml")
     assert changed(foreseen) >= 1
@@ -20,6 +22,7 @@ def test_migrations_are_explained(at_v1: None, update: Callable[..., Any], playb
         assert line in " ".join(foreseen.stdout.split())
 
 
+@pytest.mark.on("debian-12")
 def test_what_somebody_changed_on_the_server_is_not_left_behind(
     host: Any, at_v1: None, site: Site, update: Callable[..., Any], playbook: Callable[..., Any]
 ) -> None:

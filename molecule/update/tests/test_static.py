@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 from shared.deployed import ROOT, Site
 from shared.visitor import Visitor, changed
 
@@ -19,6 +20,7 @@ def stylesheet(address: str) -> str:
     return found[1]
 
 
+@pytest.mark.on("debian-13")
 def test_old_files_go_and_those_of_open_pages_stay(
     at_v1: None, site: Site, address: str, update: Callable[..., Any]
 ) -> None:

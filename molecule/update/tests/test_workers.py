@@ -85,6 +85,7 @@ def test_a_secret_of_the_environment_is_the_sites_alone(site: Site, variable: Ca
     assert site.host.run(f"systemctl cat 'coralnet.*' | grep {variable('vault_secret_key')}").rc == 1
 
 
+@pytest.mark.on("debian-13")
 def test_what_a_worker_that_died_left_is_removed(site: Site) -> None:
     """At each start, also when systemd starts it again by itself."""
     left = f"{ROOT}/shared/mail/{site.release}.1.pid"
@@ -172,6 +173,7 @@ def test_bad_values(site: Site, queue: Queue, update: Update, words: str, values
     assert (site.release, queue.running, queue.timers) == before
 
 
+@pytest.mark.on("debian-12")
 def test_what_is_no_more_is_removed(site: Site, queue: Queue, update: Update) -> None:
     nothing = '{"site_workers": [], "site_timers": []}'
     changed(update(site.version, nothing))

@@ -76,7 +76,8 @@ class Directory(Mail):
         return [path for changed, path in sorted(times) if changed >= self._began - 1]
 
     def _read(self, path: str) -> list[EmailMessage]:
-        with open(path, "rb") as file:
+        # What the site's account may write is read with care, since this runs as root
+        with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
             return split(file.read())
 
 
@@ -135,7 +136,8 @@ class Box(Mail):
         finally:
             box.unlock()
             box.close()
-        os.chown(self._path, before.st_uid, before.st_gid)  # it may have been written anew
+        # It may have been written anew
+        os.chown(self._path, before.st_uid, before.st_gid, follow_symlinks=False)
 
 
 def mail_at(kind: str, path: str, began: float, run: Run) -> Mail:

@@ -15,8 +15,6 @@ EMPTY = {"area", "base", "br", "col", "embed", "hr", "img", "input", "link", "me
 
 UNSEEN = {"script", "style", "template"}
 BUTTONS = {"submit", "button", "image", "reset"}
-WORDS = 300
-"""Characters of a page that are shown."""
 
 
 @dataclass
@@ -66,7 +64,7 @@ class Page(HTMLParser):
     def words(self) -> str:
         """Give the errors that it tells, or else its title and its first words."""
         text = self.errors or [f"{self.title}:" if self.title else "", *(self._main or self._text)]
-        return " ".join(" ".join(text).split())[:WORDS].strip()
+        return " ".join(" ".join(text).split())
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         given = {name: value or "" for name, value in attrs}

@@ -29,6 +29,9 @@ VALUE = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 OWN = ("run", "email", "password", "host")
 """What every run has by itself."""
 
+WORDS = 300
+"""Characters of a page that are shown."""
+
 PAUSE = 1
 """Seconds before a step is tried again."""
 
@@ -163,8 +166,7 @@ class Walk:
                 if left:
                     time.sleep(PAUSE)
                     continue
-                where = self._fill(step.mail or step.visit)
-                raise SmokeError(self._shown(f"{step.name}: {where}: {exc}")) from exc
+                raise SmokeError(self._told(step, exc)) from exc
             took = round((time.monotonic() - began) * 1000)
             self.done.append(Done(step.name, self._shown(page), status, took))
             return
@@ -180,18 +182,18 @@ class Walk:
         visit = self._open(step)
         if step.fills:
             if visit.answer.status != 200:
-                raise VisitError(judged(visit, (200,)))
+                raise VisitError(judged(visit, (200,)), said(visit))
             names = set(step.submit) | set(step.upload)
             form = find_form(Page(visit.answer.body), names, self._pattern(step.form))
             fields = {name: self._fill(str(value)) for name, value in step.submit.items()}
             files = {name: self._fill(value) for name, value in step.upload.items()}
             visit = self._visitor.submit(visit, form, fields, files)
         if complaint := judged(visit, step.accepted):
-            raise VisitError(complaint)
+            raise VisitError(complaint, said(visit))
         if step.follow and self._here(visit):
             visit = self._visitor.follow(visit)
             if visit.answer.status not in step.accepted and (complaint := judged(visit, (200,))):
-                raise VisitError(f"redirected to {visit.path}: {complaint}")
+                raise VisitError(f"redirected to {visit.path}: {complaint}", said(visit))
         self._judge(step, visit)
         return visit.path, visit.answer.status
 
@@ -212,20 +214,20 @@ class Walk:
         location = visit.answer.headers.get("location") if visit.answer.status in REDIRECTS else None
         address = location or visit.path
         if step.at and not self._keep(step.at, address):
-            raise VisitError(f"it led to {address}, where {self._pattern(step.at)!r} does not fit{said(visit)}")
+            raise VisitError(f"it led to {address}, where {self._pattern(step.at)!r} does not fit", said(visit))
         for name, pattern in step.answers.items():
             seen = visit.answer.headers.get(name.lower(), "")
             if not self._keep(pattern, seen):
-                raise VisitError(f"the header {name} says {seen!r}, where {pattern!r} does not fit")
+                raise VisitError(f"the header {name} says {seen!r}, where {pattern!r} does not fit", said(visit))
         self._judge_text(step, visit.answer.body, "the page", said(visit))
 
     def _judge_text(self, step: Step, text: str, what: str, words: str = "") -> None:
         for pattern in step.expect:
             if not self._keep(pattern, text):
-                raise VisitError(f"{what} does not contain {self._pattern(pattern)!r}{words}")
+                raise VisitError(f"{what} does not contain {self._pattern(pattern)!r}", words)
         for pattern in step.reject:
             if re.search(self._pattern(pattern), text):
-                raise VisitError(f"{what} contains {self._pattern(pattern)!r}{words}")
+                raise VisitError(f"{what} contains {self._pattern(pattern)!r}", words)
 
     def _keep(self, pattern: str, text: str) -> bool:
         """Look for a pattern, and keep what its named groups have found."""
@@ -244,6 +246,12 @@ class Walk:
         """Whether a step speaks of what was never come to."""
         return bool(step.needs - self._values.keys())
 
+    def _told(self, step: Step, failure: VisitError | MailError) -> str:
+        """Say what failed, in words of the page too, which are cut only when no secret is in them."""
+        words = self._shown(getattr(failure, "words", ""))[:WORDS].strip()
+        told = self._shown(f"{step.name}: {self._fill(step.mail or step.visit)}: {failure}")
+        return f"{told}; the page says: {words}" if words else told
+
     def _shown(self, text: str) -> str:
         for secret in self._hidden:
             text = text.replace(secret, "********")
@@ -251,7 +259,7 @@ class Walk:
 
 
 def judged(visit: Visit, accepted: Sequence[int]) -> str:
-    """Say what is wrong with the status of an answer, in the page's own words; nothing where it is accepted."""
+    """Say what is wrong with the status of an answer; nothing where it is accepted."""
     answer = visit.answer
     if answer.error:
         return answer.error
@@ -260,15 +268,15 @@ def judged(visit: Visit, accepted: Sequence[int]) -> str:
     wanted = " or ".join(map(str, accepted))
     if answer.status in REDIRECTS:
         return f"status {answer.status} instead of {wanted} (redirected to {answer.headers.get('location', 'nowhere')})"
-    return f"status {answer.status} instead of {wanted}{said(visit)}"
+    return f"status {answer.status} instead of {wanted}"
 
 
 def said(visit: Visit) -> str:
+    """Give a page's own words."""
     page = Page(visit.answer.body)
     if visit.answer.status >= 500:
         page.errors.clear()  # what Django shows with DEBUG on has elements of such classes for another reason
-    words = page.words
-    return f"; the page says: {words}" if words else ""
+    return page.words
 
 
 def walk(

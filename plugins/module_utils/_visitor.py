@@ -24,7 +24,11 @@ FAR = 10
 
 
 class VisitError(Exception):
-    """A page could not be visited, or has not what it should have."""
+    """A page could not be visited, or has not what it should have; its own words may say more."""
+
+    def __init__(self, message: str, words: str = "") -> None:
+        super().__init__(message)
+        self.words = words
 
 
 @dataclass(frozen=True)

@@ -145,7 +145,7 @@ BAD = [
     (step("/", reject=["F.sh"]), "Step: /: the page contains 'F.sh'; the page says: Reef: Fish"),
     (
         step("/", answers={"content-type": "png"}),
-        "Step: /: the header content-type says 'text/html', where 'png' does not fit",
+        "Step: /: the header content-type says 'text/html', where 'png' does not fit; the page says: Reef: Fish",
     ),
     (step("/", answers={"X-None": "."}), "Step: /: the header X-None says '', where '.' does not fit"),
     (step("https://elsewhere.test/"), "Step: https://elsewhere.test/: it leads to https://elsewhere.test/"),
@@ -182,6 +182,14 @@ def test_no_secret_is_said(reef: Server) -> None:
         walked.go()
     assert walked.values["password"] not in str(caught.value)
     assert "refuse ******** is taken" in str(caught.value)
+
+
+def test_a_secret_is_hidden_before_words_are_cut(reef: Server) -> None:
+    secret = "refuse" + "x" * 290 + "canary"
+    said = complaint(reef, step("/form/", submit={"title": "12345678901234567 {long}"}), secrets={"long": secret})
+    assert said.endswith("the page says: 12345678901234567 ******** is taken")
+    said = complaint(reef, step("/form/", submit={"title": "refuse" + "y" * 400}))
+    assert said.endswith("the page says: refuse" + "y" * 294)
 
 
 def test_a_form_is_sent_as_a_browser_sends_it(reef: Server) -> None:

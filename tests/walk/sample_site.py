@@ -20,7 +20,6 @@ ROLE = ROOT / "roles" / "smoke"
 sys.path.insert(0, str(ROOT / "collections"))
 
 from ansible_collections.coralnet.server.plugins.module_utils._outing import Outing  # noqa: E402
-from ansible_collections.coralnet.server.plugins.module_utils._smoke import SmokeError  # noqa: E402, F401
 
 HOST = "reef.test"
 VARIABLES = yaml.safe_load((ROLE / "vars" / "main.yml").read_text())

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from sample_site import ACCOUNT, ADMINISTRATION, REGISTRATION, SHELL, STEPS, SUPERUSER, Site, SmokeError
+from ansible_collections.coralnet.server.plugins.module_utils._smoke import SmokeError
+from sample_site import ACCOUNT, ADMINISTRATION, REGISTRATION, SHELL, STEPS, SUPERUSER, Site
 
 ALL = [*REGISTRATION, *STEPS, *ADMINISTRATION]
 

@@ -31,6 +31,22 @@ SUPERUSER = {"superuser": True, "fields": DEFAULTS["smoke_superuser"]}
 ACCOUNT = {"superuser": False, "fields": DEFAULTS["smoke_account"]}
 SHELL = ["shell", "--verbosity", "0", "--command", (ROLE / "files" / "throwaway.py").read_text()]
 
+# What nginx and gunicorn are to the real site
+TLS = """
+import socketserver, ssl, sys, wsgiref.simple_server
+from config.wsgi import application
+
+class Server(socketserver.ThreadingMixIn, wsgiref.simple_server.WSGIServer):
+    daemon_threads = True
+
+server = wsgiref.simple_server.make_server("127.0.0.1", int(sys.argv[1]), application, Server)
+server.base_environ["HTTPS"] = "on"
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[2])
+server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
+server.serve_forever()
+"""
+
 
 class Site:
     """A copy of the sample site, which can be broken, with a database of its own."""
@@ -40,11 +56,15 @@ class Site:
         self.mail = folder / "mail"
         self.mail.mkdir(exist_ok=True)
         self.slip = folder / "slip"
-        self.port = 0
+        self.front = ""
         self._server: subprocess.Popen[bytes] | None = None
         secrets = {"EMAIL_FILE_PATH": str(self.mail), "ALLOWED_HOSTS": [HOST]}
         (folder / "secrets.json").write_text(json.dumps(secrets))
-        self._environment = {**os.environ, "SECRETS_FILE": str(folder / "secrets.json")}
+        self._environment = {
+            **os.environ,
+            "DJANGO_SETTINGS_MODULE": "config.settings.local",
+            "SECRETS_FILE": str(folder / "secrets.json"),
+        }
 
     def edit(self, file: str, old: str, new: str) -> None:
         path = self.folder / "project" / file
@@ -63,19 +83,23 @@ class Site:
             check=False,
         )
 
-    def start(self) -> None:
+    def start(self, certificate: Path | None = None) -> None:
+        """Serve the site, with TLS where there is a certificate."""
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
-        words = [sys.executable, "manage.py", "runserver", "--noreload", f"127.0.0.1:{self.port}"]
+            port = free.getsockname()[1]
+        self.front = f"{'https' if certificate else 'http'}://127.0.0.1:{port}"
+        words = ["manage.py", "runserver", "--noreload", f"127.0.0.1:{port}"]
+        if certificate:
+            words = ["-c", TLS, str(port), str(certificate)]
         log = (self.folder / "log").open("wb")
         self._server = subprocess.Popen(
-            words, cwd=self.folder / "project", env=self._environment, stdout=log, stderr=log
+            [sys.executable, *words], cwd=self.folder / "project", env=self._environment, stdout=log, stderr=log
         )
         deadline = time.monotonic() + 30
         while True:
             with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
                     return
             assert self._server.poll() is None, (self.folder / "log").read_text()
             assert time.monotonic() < deadline
@@ -102,7 +126,7 @@ class Site:
     def outing(self, **changes: Any) -> Outing:
         params: dict[str, Any] = {
             "host": HOST,
-            "front": f"http://127.0.0.1:{self.port}",
+            "front": self.front,
             "app": "",
             "headers": {},
             "timeout": 30,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 import re
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.coralnet.server.plugins.module_utils._smoke import SmokeError
-from sample_site import ACCOUNT, ADMINISTRATION, REGISTRATION, SHELL, STEPS, SUPERUSER, Site
+from sample_site import ACCOUNT, ADMINISTRATION, HOST, REGISTRATION, SHELL, STEPS, SUPERUSER, Site
 
 ALL = [*REGISTRATION, *STEPS, *ADMINISTRATION]
 
@@ -201,6 +202,33 @@ def test_the_walk_passes_and_leaves_nothing(site: Site) -> None:
     assert site.things() == before
     assert site.slip.read_text() == ""
     assert site.slip.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> Path:
+    """Make a certificate for the site's name, with its key."""
+    path = tmp_path / "certificate.pem"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", f"/CN={HOST}"]
+    words += ["-addext", f"subjectAltName=DNS:{HOST}", "-keyout", str(path), "-out", f"{path}.crt"]
+    subprocess.run(words, check=True, capture_output=True)
+    path.write_bytes(path.read_bytes() + Path(f"{path}.crt").read_bytes())
+    return path
+
+
+def test_the_walk_passes_over_tls(copy: Callable[[], Site], certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With cookies for TLS alone, and Django's look at where a form comes from."""
+    site = copy()
+    site.edit("config/settings/local.py", "DEBUG = True", "DEBUG = SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = True")
+    site.start(certificate)
+    before = site.things()
+
+    assert "CERTIFICATE_VERIFY_FAILED" in failure(site)
+    monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
+    outing = site.outing()
+    outing.go()
+
+    assert len(outing.done) == len(ALL)
+    assert site.things() == before
 
 
 def test_every_step_has_a_mistake_that_it_meets() -> None:

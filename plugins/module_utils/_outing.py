@@ -13,6 +13,7 @@ from ansible_collections.coralnet.server.plugins.module_utils._mailbox import Ma
 from ansible_collections.coralnet.server.plugins.module_utils._run import Run
 from ansible_collections.coralnet.server.plugins.module_utils._smoke import (
     OWN,
+    VALUE,
     Done,
     Step,
     Walk,
@@ -62,6 +63,9 @@ class Outing:
         if "{run}" not in self._params["address"]:
             found.append(f"address is to have {{run}} in it, and is {self._params['address']!r}")
         found += [f"{check.name}: a check only opens a page" for check in self.checks if check.mail or check.fills]
+        fields = [str(value) for account in self._params["accounts"] for value in account["fields"].values()]
+        if unknown := sorted({name for value in fields for name in VALUE.findall(value)} - self.values.keys()):
+            found.append(f"accounts: no value is named {', '.join(unknown)}")
         steps = [*self.checks, *self.steps, *self._cleanup]
         return found + complaints(steps, list(self.values), self._site.front, self._site.app)
 

@@ -118,6 +118,8 @@ def complaints(steps: Sequence[Step], values: Sequence[str], front: str, app: st
             found.append(f"{step.name}: a mail has no form, so submit, upload and form are of no use")
         if step.visit and not step.visit.startswith(("/", "{", "http://", "https://")):
             found.append(f"{step.name}: visit is to begin with /, and is {step.visit!r}")
+        if step.retries < 0:
+            found.append(f"{step.name}: retries is to be 0 or more, and is {step.retries}")
         if not (app if step.layer == "app" else front):
             found.append(f"{step.name}: set {step.layer}, since the step is to be taken there")
         if unknown := sorted(step.needs - known):

@@ -277,6 +277,8 @@ MISTAKES = [
     ({"cleanup": [step("/{source}")]}, "Step: no value is named source"),
     ({"values": {"run": "x"}}, "values and secrets are not to have run"),
     ({"secrets": {"password": "x"}}, "values and secrets are not to have password"),
+    ({"steps": [step("/", retries=-1)]}, "Step: retries is to be 0 or more, and is -1"),
+    ({"accounts": [{"superuser": False, "fields": {"username": "{name}"}}]}, "accounts: no value is named name"),
     ({"address": "reef@reef.example"}, "address is to have {run} in it"),
 ]
 

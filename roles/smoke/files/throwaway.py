@@ -23,6 +23,11 @@ if not re.fullmatch("smoke[0-9a-f]{10}", run):
     sys.exit(f"{run!r} is no name of a walk")
 
 removed = Counter()
+# By itself, since nobody shall stay logged in where something cannot be removed
+if "remove" in task and "django.contrib.sessions" in settings.INSTALLED_APPS:
+    sessions = import_module(settings.SESSION_ENGINE).SessionStore
+    for key in task["cookies"].get(settings.SESSION_COOKIE_NAME, []):
+        sessions(key).delete()
 with transaction.atomic():
     for account in task.get("make", []):
         if run not in account["fields"].get(users.USERNAME_FIELD, ""):
@@ -35,8 +40,4 @@ with transaction.atomic():
         for model, field in [*objects, (users, users.USERNAME_FIELD)]:
             for found in model._base_manager.filter(**{f"{field}__contains": run}):
                 removed.update(found.delete()[1])
-        if "django.contrib.sessions" in settings.INSTALLED_APPS:
-            sessions = import_module(settings.SESSION_ENGINE).SessionStore
-            for key in task["cookies"].get(settings.SESSION_COOKIE_NAME, []):
-                sessions(key).delete()
 print(json.dumps(removed))

@@ -94,6 +94,7 @@ def hook() -> Iterator[tuple[str, list[dict[str, Any]]]]:
         server.shutdown()
 
 
+@pytest.mark.on("debian-12")
 def test_a_window(
     at_v1: None,
     site: Site,

@@ -11,7 +11,7 @@ from shared.visitor import ad_hoc, changed
 LOCK = "/srv/www/coralnet/lock.json"
 
 
-@pytest.mark.on("debian-13")
+@pytest.mark.on("debian-12")
 def test_two_updates_at_once(host: Any, playbook: Callable[..., Any], inventory_name: str) -> None:
     # Other tests leave other settings behind
     changed(playbook(path="playbooks/update.yml"))

@@ -59,6 +59,7 @@ def test_nothing_is_lost_in_a_restart(host: Any) -> None:
 def test_the_password_is_not_for_everybody(host: Any) -> None:
     file = host.file("/etc/redis/redis.conf")
     assert (file.user, file.group, file.mode) == ("redis", "redis", 0o640)
+    assert host.run(f"journalctl --no-pager | grep --fixed-strings {PASSWORD}").rc == 1
 
 
 def test_a_lost_restart_is_made_up_for(host: Any, playbook: Callable[..., Any]) -> None:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from ansible_collections.coralnet.server.plugins.module_utils._files import TextFile
 from ansible_collections.coralnet.server.plugins.module_utils._run import Run
 from ansible_collections.coralnet.server.plugins.module_utils._systemd import SystemdError, journal, systemctl
 
@@ -65,8 +66,14 @@ class State:
 class Files:
     """The units and environments on disk: what is to be written, and what is left of others that are no more."""
 
-    write: dict[str, str] = field(default_factory=dict)
+    write: list[TextFile] = field(default_factory=list)
     remove: list[str] = field(default_factory=list)
+
+    def exchange(self) -> None:
+        for file in self.write:
+            file.write()
+        for path in self.remove:
+            os.unlink(path)
 
 
 @dataclass
@@ -190,11 +197,11 @@ class Workers:
             systemctl(self._run, "stop", *orphans)
         return dict.fromkeys(timers, 0.0) | self._wait(told, units, began)
 
-    def apply(self, plan: Plan, exchange: Callable[[Files], None], settle: float) -> None:
+    def apply(self, plan: Plan, settle: float) -> None:
         """Start what is to run, have the next boot do the same, and see that it stays alive."""
         if plan.disable:
             systemctl(self._run, "disable", "--quiet", *plan.disable)
-        exchange(plan.files)
+        plan.files.exchange()
         if plan.reload or plan.files.write or plan.files.remove:
             systemctl(self._run, "daemon-reload")
         if plan.enable:
@@ -306,31 +313,6 @@ class Workers:
         return "" if "@" in name else name.removeprefix(f"{self._site}.").rpartition(".")[0]
 
 
-def compare(wanted: dict[str, str], found: Iterable[str]) -> Files:
-    """Find what differs from the texts that are wanted, by path; what was found and is not wanted goes."""
-    return Files(
-        write={path: text for path, text in wanted.items() if _read(path) != text},
-        remove=sorted(path for path in found if path not in wanted),
-    )
-
-
-def exchange(files: Files, group: int) -> None:
-    """Units are for everybody to read, environments for the site's group alone."""
-    for path, text in files.write.items():
-        secret = path.endswith(".json")
-        os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-        with open(os.open(f"{path}.new", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w", encoding="utf-8") as file:
-            os.fchown(file.fileno(), -1, group if secret else -1)
-            os.fchmod(file.fileno(), 0o640 if secret else 0o644)
-            file.write(text)
-        os.replace(f"{path}.new", path)
-    for path in files.remove:
-        os.unlink(path)
-
-
-def _read(path: str) -> str:
-    try:
-        with open(path, encoding="utf-8") as file:
-            return file.read()
-    except FileNotFoundError:
-        return ""
+def compare(wanted: list[TextFile], found: Iterable[str]) -> Files:
+    """Find what differs from the files that are wanted; what was found and is not wanted goes."""
+    return Files([file for file in wanted if file.differs], sorted(set(found) - {file.path for file in wanted}))

@@ -165,11 +165,11 @@ removed:
 """
 
 import glob
-import grp
 import math
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.coralnet.server.plugins.module_utils._files import FilesError, TextFile
 from ansible_collections.coralnet.server.plugins.module_utils._release import current
 from ansible_collections.coralnet.server.plugins.module_utils._run import runner
 from ansible_collections.coralnet.server.plugins.module_utils._systemd import SystemdError
@@ -181,7 +181,6 @@ from ansible_collections.coralnet.server.plugins.module_utils._workers import (
     WorkerError,
     Workers,
     compare,
-    exchange,
 )
 
 UNITS = "/etc/systemd/system"
@@ -210,9 +209,16 @@ def work_out(module: AnsibleModule, workers: Workers, release: str, paths: Paths
     params = module.params
     if params["state"] == "drained":
         return workers.plan_drain()
-    wanted = {paths.unit(name): str(text) for name, text in params["units"].items()}
-    wanted |= {paths.environment(name): str(text) for name, text in params["environments"].items()}
+    wanted = [TextFile(paths.unit(name), str(text), "root", "root", "0644") for name, text in params["units"].items()]
+    # For the site's group alone
+    wanted += [
+        TextFile(paths.environment(name), str(text), "root", params["group"], "0640")
+        for name, text in params["environments"].items()
+    ]
     files = compare(wanted, paths.found())
+    if not module.check_mode:
+        for file in files.write:
+            file.check_accounts()
 
     def touched(unit: str) -> float:
         """When the last of the files that a unit depends on was changed; never, where that is yet to come."""
@@ -222,7 +228,7 @@ def work_out(module: AnsibleModule, workers: Workers, release: str, paths: Paths
             if at
             else [paths.unit(unit)]
         )
-        if files.write.keys() & set(own):
+        if {file.path for file in files.write} & set(own):
             return math.inf
         read = [*own, *params["config_files"]] if at else []
         return max((os.stat(path).st_mtime for path in read if os.path.exists(path)), default=0.0)
@@ -231,12 +237,12 @@ def work_out(module: AnsibleModule, workers: Workers, release: str, paths: Paths
 
 
 def difference(files: Files) -> list[dict[str, str]]:
-    shown = []
-    for path, text in [*files.write.items(), *((path, "") for path in files.remove)]:
-        if not path.endswith(".json"):
-            before = open(path, encoding="utf-8").read() if os.path.exists(path) else ""  # noqa: SIM115
-            shown.append({"before_header": path, "after_header": path, "before": before, "after": text})
-    return shown
+    gone = [TextFile(path, "", "root", "root", "0644") for path in files.remove]
+    return [
+        {"before_header": file.path, "after_header": file.path, "before": file.before, "after": file.content}
+        for file in [*files.write, *gone]
+        if not file.path.endswith(".json")
+    ]
 
 
 def main() -> None:
@@ -285,9 +291,8 @@ def main() -> None:
         if not module.check_mode:
             stopped |= workers.stop(plan.stop)
             if params["state"] == "running":
-                group = grp.getgrnam(params["group"]).gr_gid
-                workers.apply(plan, lambda files: exchange(files, group), params["settle"])
-    except (WorkerError, SystemdError, OSError, KeyError) as exc:
+                workers.apply(plan, params["settle"])
+    except (FilesError, WorkerError, SystemdError, OSError) as exc:
         module.fail_json(msg=str(exc))
 
     module.exit_json(

@@ -337,12 +337,12 @@ def test_a_timer_runs_the_current_release() -> None:
 
 
 def evaluated(role: str, expression: str, **values: Any) -> Any:
-    templar = Templar(loader=DataLoader(), variables={**role_variables(role, **values), "__worker_item": {}})
+    templar = Templar(loader=DataLoader(), variables=role_variables(role, **values))
     return templar.template(trust_as_template("{{ " + expression + " }}"))
 
 
 def test_the_units_of_all_workers_and_timers() -> None:
-    units = evaluated("worker", "__worker_units | from_json", **FULL["worker"])
+    units = evaluated("worker", "__worker_units", **FULL["worker"])
 
     assert set(units) == {"reef.queue@.service", "reef.beat@.service", "reef.tidy.service", "reef.tidy.timer"}
     assert "KillSignal=SIGQUIT" in units["reef.queue@.service"]
@@ -352,7 +352,7 @@ def test_the_units_of_all_workers_and_timers() -> None:
 
 
 def test_the_environments_are_text() -> None:
-    environments = evaluated("worker", "__worker_environments | from_json", **FULL["worker"])
+    environments = evaluated("worker", "__worker_environments", **FULL["worker"])
 
     assert {name: json.loads(text) for name, text in environments.items()} == {"queue": {"KEY": CANARY, "THREADS": "2"}}
 

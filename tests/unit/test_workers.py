@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from ansible.module_utils.basic import AnsibleModule
 from ansible.module_utils.testing import patch_module_args
+from ansible_collections.coralnet.server.plugins.module_utils._files import TextFile
 from ansible_collections.coralnet.server.plugins.module_utils._workers import (
     Files,
     Timer,
@@ -18,7 +19,6 @@ from ansible_collections.coralnet.server.plugins.module_utils._workers import (
     WorkerError,
     Workers,
     compare,
-    exchange,
 )
 from ansible_collections.coralnet.server.plugins.modules import release_workers
 from fakes import Systemd, Unit
@@ -72,7 +72,7 @@ class Host:
         workers = self.workers(*given)
         plan = workers.plan_run(release, files, lambda _name: touched)
         workers.stop(plan.stop)
-        workers.apply(plan, lambda _files: None, settle=1)
+        workers.apply(plan, settle=1)
         return plan.changed
 
     @property
@@ -286,16 +286,20 @@ def test_a_schedule_that_is_none(host: Host) -> None:
 # --- files
 
 
+def text(path: Path, content: str, mode: str = "0644") -> TextFile:
+    return TextFile(str(path), content, "root", "root", mode)
+
+
 def test_files_are_compared_and_exchanged(tmp_path: Path) -> None:
     same, other, secret, gone = (tmp_path / name for name in ("same", "other", "new/secret.json", "gone"))
     same.write_text("a")
     other.write_text("b")
     gone.write_text("d")
-    wanted = {str(same): "a", str(other): "B", str(secret): "c"}
+    wanted = [text(same, "a"), text(other, "B"), text(secret, "c", "0640")]
 
     files = compare(wanted, [str(path) for path in (same, other, gone)])
-    assert files == Files({str(other): "B", str(secret): "c"}, [str(gone)])
-    exchange(files, os.getegid())
+    assert files == Files([text(other, "B"), text(secret, "c", "0640")], [str(gone)])
+    files.exchange()
 
     assert (other.read_text(), secret.read_text(), gone.exists()) == ("B", "c", False)
     assert (other.stat().st_mode & 0o777, secret.stat().st_mode & 0o777) == (0o644, 0o640)

@@ -15,7 +15,7 @@ sys.dont_write_bytecode = True
 os.environ["DJANGO_SETTINGS_MODULE"] = "config.settings.local"
 
 import django  # noqa: E402  # found by the paths above
-from django.conf import settings  # noqa: E402  # the same
+from django.conf import settings  # noqa: E402  # found by the paths above
 
 command, *words = sys.argv[1:]
 settings.DATABASES["default"]["NAME"] = "/var/tmp/visit.sqlite3"
@@ -26,9 +26,9 @@ settings.ALLOWED_HOSTS = ["coralnet.test"]
 django.setup()
 
 from django.contrib.auth import get_user_model  # noqa: E402  # it wants what was set up
-from django.core.mail import send_mail  # noqa: E402  # the same
-from django.core.management import call_command  # noqa: E402  # the same
-from django.test import Client  # noqa: E402  # the same
+from django.core.mail import send_mail  # noqa: E402  # it wants what was set up
+from django.core.management import call_command  # noqa: E402  # it wants what was set up
+from django.test import Client  # noqa: E402  # it wants what was set up
 
 
 def client():

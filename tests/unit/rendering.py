@@ -115,6 +115,7 @@ FULL: dict[str, dict[str, Any]] = {
         "nginx_service": {"ProtectHome": "read-only"},
         "nginx_log_days": 90,
         "nginx_curtain_cookies": {"reef": CANARY * 2},
+        "nginx_passwords": {"reef": {"ann": CANARY}},
         "nginx_sites": [
             {
                 "name": "reef",
@@ -151,6 +152,8 @@ FULL: dict[str, dict[str, Any]] = {
                     "json": ["/data/"],
                     "operators": ["192.0.2.0/24", "2001:db8::1"],
                 },
+                "password": {"realm": "Ours", "addresses": ["2001:db8::/32"], "paths": ["/api/"]},
+                "banner": "It's staging & <so on>",
                 "snippets": ["location = /robots.txt {\n    return 204;\n}\n"],
             },
             {"name": "plain", "server_names": ["plain.example"], "socket": "/run/plain.sock"},

@@ -26,6 +26,7 @@ NGINX, SITE, REFUSE = (
     f"etc/nginx/{name}.j2" for name in ("nginx.conf", "sites-available/site", "sites-available/refuse")
 )
 CURTAIN_HTTP, CURTAIN_SERVER, COOKIE = (f"etc/nginx/curtain/{name}.conf.j2" for name in ("http", "server", "cookie"))
+PASSWORDS = "etc/nginx/passwords/site.j2"
 REDIS = "etc/redis/redis.conf.j2"
 PROGRAM, TIMED = (f"etc/systemd/system/site.{name}.j2" for name in ("program.service", "timer.timer"))
 PAGE, DOWN = (f"var/lib/nginx-curtain/{name}.j2" for name in ("page.html", "down.json"))
@@ -46,6 +47,8 @@ def variables(role: str, template: str, *, full: bool) -> dict[str, Any]:
         item = curtain(FULL_ITEM["item"] if full else {**ITEM["item"], "curtain": {}})
     if template == COOKIE:
         item = {"item": "reef", **FULL[role]}
+    if template == PASSWORDS:
+        item = {"item": "reef", "__nginx_kept": "", **FULL[role]}
     if role == "worker":
         item = {"__worker_item": TIMERS[0] if template == TIMED else WORKERS[not full]}
     return {**(FULL[role] if full else {}), **item}
@@ -631,6 +634,8 @@ def test_nginx_site_with_everything_set() -> None:
         "add_header X-Request-ID $request_id always;",
         "add_header Permissions-Policy $default_permissions_policy always;",
         "include /etc/nginx/curtain/reef.server.conf;",
+        "auth_basic $reef_realm;",
+        "auth_basic_user_file /etc/nginx/passwords/reef;",
     ]
     assert "include /etc/nginx/curtain/reef.http.conf;" in text.splitlines()
     assert block(text, "location /static/") == [
@@ -771,6 +776,87 @@ def test_unknown_hosts_are_refused_with_tls() -> None:
         "server_name _;",
         "ssl_reject_handshake on;",
     ]
+
+
+ASKING = {
+    **TLS["nginx_sites"][0],
+    "password": {"realm": "Staging", "addresses": ["192.0.2.0/24"], "paths": ["/api/", "/version.txt"]},
+    "noindex": True,
+    "banner": "Staging & <b>",
+    "curtain": {},
+}
+
+
+def test_nginx_site_with_a_password() -> None:
+    text = render("nginx", SITE, item=ASKING, nginx_passwords={"plain": {"ann": CANARY}}, **TLS, **NEW)
+    plain, secure = re.split(r"^server", text, flags=re.MULTILINE)[1:]
+
+    assert {"auth_basic $plain_realm;", "auth_basic_user_file /etc/nginx/passwords/plain;"} < set(
+        block("server" + secure, "server")
+    )
+    assert "auth_basic" not in plain
+    assert block(text, "geo $plain_trusted") == ["default 0;", "192.0.2.0/24 1;"]
+    # Tokens are the application's
+    header = "map $http_authorization $plain_authorization"
+    assert judged(text, header, "Basic YTpi") == judged(text, header, "basic YTpi") == '""'
+    assert judged(text, header, "Token x") == "$http_authorization"
+    assert "proxy_set_header Authorization $plain_authorization;" in block(secure, "location /")
+
+
+@pytest.mark.parametrize(
+    ("request_", "asked"),
+    [
+        ("0 /", True),
+        ("1 /", False),
+        ("0 /static/x.css", True),
+        ("0 /api/", False),
+        ("0 /api/sources", False),
+        ("0 /api", True),
+        ("0 /x/api/", True),
+        ("0 /version.txt", False),
+        ("0 /version.txt/x", True),
+        ("0 /x\n1 ", True),
+        ("0 /.well-known/acme-challenge/token", False),
+        ("0 /.well-known/security.txt", True),
+        ("0 /.curtain/drawn.html", False),
+    ],
+)
+def test_whom_the_site_asks_for_a_password(request_: str, asked: bool) -> None:
+    text = render("nginx", SITE, item=ASKING, nginx_passwords={"plain": {"ann": CANARY}}, **TLS, **NEW)
+
+    assert judged(text, 'map "$plain_trusted $uri" $plain_realm', request_) == ('"Staging"' if asked else "off")
+
+
+def test_by_default_the_host_itself_is_not_asked() -> None:
+    text = render("nginx", SITE, **ITEM, nginx_passwords={"plain": {"ann": CANARY}})
+
+    assert block(text, "geo $plain_trusted") == ["default 0;", "127.0.0.1 1;", "::1 1;"]
+    assert 'default "plain.example";' in block(text, 'map "$plain_trusted $uri" $plain_realm')
+    assert ".curtain" not in text
+
+
+def test_nginx_site_that_is_no_search_engines_business() -> None:
+    text = render("nginx", SITE, item=ASKING, **TLS, **NEW)
+    plain, secure = re.split(r"^server", text, flags=re.MULTILINE)[1:]
+    header = 'add_header X-Robots-Tag "noindex, nofollow" always;'
+
+    assert header in block("server" + plain, "server")
+    assert header in block("server" + secure, "server")
+    assert "proxy_hide_header X-Robots-Tag;" in block(secure, "location /")
+    assert block(secure, "location = /robots.txt")[1] == 'return 200 "User-agent: *\\nDisallow: /\\n";'
+    files = [{"location": "/static/", "path": "/srv/static"}]
+    assert header in block(render("nginx", SITE, item={**ASKING, "files": files}, **TLS, **NEW), "location /static/")
+    assert header in block(render("nginx", CURTAIN_SERVER, **curtain(ASKING)), "location ^~ /.curtain/")
+
+
+def test_nginx_site_with_a_banner() -> None:
+    text = render("nginx", SITE, item=ASKING, **TLS, **NEW).rpartition("server {")[2]
+
+    filtered = [line for line in block(text, "location /") if line.startswith("sub_filter ")]
+    assert len(filtered) == 1
+    assert "Staging &amp; &lt;b&gt;</div></body>';" in filtered[0]
+    assert 'proxy_set_header Accept-Encoding "";' in block(text, "location /")
+    assert block(text, "location = /.banner.css")[0] == "default_type text/css;"
 
 
 # --- the curtain

@@ -346,6 +346,36 @@ BAD = [
         bad("nginx", "nginx_curtain_cookies", nginx_sites=site(curtain={}), nginx_curtain_cookies=cookies)
         for cookies in ({"reef": "short"}, {"reef": 'x"; return 200; # xxxxxxxx'}, {"other": "x" * 16}, {"reef": ""})
     ),
+    *(
+        bad("nginx", "nginx_passwords", nginx_sites=site(), nginx_passwords=passwords)
+        for passwords in (
+            {"reef": {"ann": "short"}},
+            {"reef": {"ann": "two\nlines of it"}},
+            {"reef": {"a b": "long enough"}},
+            {"reef": {"a:b": "long enough"}},
+            {"reef": {"#ann": "long enough"}},
+            {"reef": {"": "long enough"}},
+            {"reef": {}},
+            {"reef": "long enough"},
+            {"other": {"ann": "long enough"}},
+        )
+    ),
+    nginx("set its people in nginx_passwords", site(password={})),
+    *(
+        bad("nginx", "a site's password", nginx_sites=site(password=access), nginx_passwords={"reef": {"a": "x" * 8}})
+        for access in (
+            {"realm": "off"},
+            {"realm": 'a "quoted" one'},
+            {"realm": "$host"},
+            {"realm": ""},
+            {"addresses": ["reef.example"]},
+            {"addresses": ["192.0.2.1;"]},
+            {"paths": ["api/"]},
+            {"paths": ['/"; }']},
+        )
+    ),
+    *(nginx("one line", site(banner=banner)) for banner in ("$host", "a\nb", "a\\b")),
+    nginx("noindex", site(noindex="perhaps")),
     # postfix
     *(bad("postfix", name, without=(name,)) for name in ("postfix_hostname", "postfix_root_address")),
     *(
@@ -468,6 +498,15 @@ GOOD = [
         },
     ),
     ("nginx", {"nginx_sites": served("/")}),
+    (
+        "nginx",
+        {
+            "nginx_sites": site(
+                password={"realm": "Staging: ask us", "paths": ["/api/"]}, banner="It's <staging>; {x}"
+            ),
+            "nginx_passwords": {"reef": {"ann": "p$%&\"' {x}", "bob": 12345678}},
+        },
+    ),
     ("postfix", {"postfix_relay_host": "[relay.example]:25", "postfix_domains": []}),
     (
         "postfix",

@@ -99,6 +99,7 @@ def lint(session: nox.Session) -> None:
             "shellcheck",
             "--external-sources",
             "bin/demo",
+            "bin/runserver",
             "bin/setup",
             "bin/test",
             ".ci/run",

@@ -70,7 +70,12 @@ def png(side: int) -> bytes:
 
 def ansible(*command: str, **settings: str) -> subprocess.CompletedProcess[str]:
     """Run one of Ansible's commands on the lab, as an operator would, and return what it printed."""
-    return subprocess.run(**_call(command, settings), capture_output=True, check=False, timeout=600)
+    return ansible_on(("inventories/lab",), *command, **settings)
+
+
+def ansible_on(inventories: tuple[str, ...], *command: str, **settings: str) -> subprocess.CompletedProcess[str]:
+    """Run it with other inventories."""
+    return subprocess.run(**_call(command, settings, inventories), capture_output=True, check=False, timeout=600)
 
 
 def start_ansible(*command: str, **settings: str) -> subprocess.Popen[str]:
@@ -80,10 +85,12 @@ def start_ansible(*command: str, **settings: str) -> subprocess.Popen[str]:
     )
 
 
-def _call(command: tuple[str, ...], settings: dict[str, str]) -> dict[str, Any]:
+def _call(
+    command: tuple[str, ...], settings: dict[str, str], inventories: tuple[str, ...] = ("inventories/lab",)
+) -> dict[str, Any]:
     environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", **settings}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
-    words = [command[0], "--inventory", str(ROOT / "inventories" / "lab"), *command[1:]]
+    words = [command[0], *(f"--inventory={ROOT / inventory}" for inventory in inventories), *command[1:]]
     return {"args": words, "cwd": ROOT, "env": environment, "text": True}
 
 

@@ -73,12 +73,12 @@ class Service:
             return RELOAD
         return NOTHING
 
-    def act(self, action: str) -> None:
+    def act(self, action: str, enable: bool = True) -> None:
         """Do it, and see that it was done."""
         # Where there is nothing to read this costs nothing, and `stale` may not tell
         if self.stale or action in (START, RESTART):
             systemctl(self._run, "daemon-reload")
-        if not self.enabled:
+        if enable and not self.enabled:
             systemctl(self._run, "enable", "--quiet", self.name)
         if action == RELOAD:
             systemctl(self._run, "reload", self.name)

@@ -19,6 +19,7 @@ from ansible.vars.manager import VariableManager
 
 ENVIRONMENTS = ["staging", "production"]
 INVENTORIES = [*ENVIRONMENTS, "lab"]
+DEVELOPMENT = "development"
 PARTS = {"web", "worker", "database", "cache", "mail", "balancer"}
 PLACEHOLDER = "<replace"
 
@@ -65,8 +66,16 @@ def test_every_part_lies_within_the_environment(inventory: Inventory, name: str)
     assert {"web", "database"} <= set(inventory.groups) <= {name} | PARTS
 
 
+def test_a_developers_machine_is_no_server(root: Path) -> None:
+    """Whatever playbook is run there by mistake, only runserver.yml and smoke.yml find a host."""
+    groups = Inventory(root, [DEVELOPMENT]).groups
+
+    assert groups == {DEVELOPMENT: {"localhost"}, "database": set()}
+    assert "vault_" not in (root / "inventories" / DEVELOPMENT / "group_vars" / DEVELOPMENT / "main.yml").read_text()
+
+
 def test_environments_share_no_host(root: Path) -> None:
-    hosts = [Inventory(root, [name]).hosts for name in INVENTORIES]
+    hosts = [Inventory(root, [name]).hosts for name in [*INVENTORIES, DEVELOPMENT]]
 
     assert len(set.union(*hosts)) == sum(map(len, hosts))
 

@@ -27,6 +27,7 @@ NGINX, SITE, REFUSE = (
 )
 CURTAIN_HTTP, CURTAIN_SERVER, COOKIE = (f"etc/nginx/curtain/{name}.conf.j2" for name in ("http", "server", "cookie"))
 PASSWORDS = "etc/nginx/passwords/site.j2"
+OVER = "runserver_settings.py.j2"
 REDIS = "etc/redis/redis.conf.j2"
 PROGRAM, TIMED = (f"etc/systemd/system/site.{name}.j2" for name in ("program.service", "timer.timer"))
 PAGE, DOWN = (f"var/lib/nginx-curtain/{name}.j2" for name in ("page.html", "down.json"))
@@ -49,6 +50,13 @@ def variables(role: str, template: str, *, full: bool) -> dict[str, Any]:
         item = {"item": "reef", **FULL[role]}
     if template == PASSWORDS:
         item = {"item": "reef", "__nginx_kept": "", **FULL[role]}
+    if role == "runserver":
+        item = {
+            "__runserver_release": {"stdout": "/data/sites/reef/releases/20261101T080000Z-89abcdef01"},
+            "__runserver_found": {"source": "/home/anna/reef", "directory": "/home/anna/.local/state/reef"},
+        }
+    if template == OVER and not full:  # there is none where there are no settings
+        item |= {"runserver_settings_module": "config.settings", "runserver_settings": {"ALLOWED_HOSTS": ["127.0.0.1"]}}
     if role == "worker":
         item = {"__worker_item": TIMERS[0] if template == TIMED else WORKERS[not full]}
     return {**(FULL[role] if full else {}), **item}
@@ -79,7 +87,7 @@ def test_every_template(role: str, template: str, full: bool) -> None:
 
 def without_code(text: str, template: str) -> str:
     """None and True are words of Python's too."""
-    return "" if template in (RUN, GUNICORN) else text
+    return "" if template in (RUN, GUNICORN, OVER) else text
 
 
 @pytest.mark.parametrize(
@@ -1064,6 +1072,65 @@ def test_gixy_finds_nothing(tmp_path: Path, full: bool, about: dict[str, Any]) -
     assert report == []
     sites.joinpath("bad").write_text("server { location /i { proxy_set_header X $uri; return 301 https://x$uri; } }")
     assert subprocess.run([*gixy, main], capture_output=True, check=False).returncode
+
+
+# --- runserver
+
+
+def test_runserver_on_a_server_is_the_loopbacks_alone() -> None:
+    template = "etc/systemd/system/runserver.service.j2"
+    units = [
+        unit(render("runserver", template, **variables("runserver", template, full=full))) for full in (False, True)
+    ]
+
+    for each in units:
+        assert "Install" not in each, "a reboot ends it"
+        assert each["Service"]["IPAddressDeny"] == ["any"]
+    plain, full = (each["Service"]["ExecStart"][0].replace('"', "") for each in units)
+    release = "--instance 20261101T080000Z-89abcdef01"
+    assert plain == (
+        f"/srv/www/reef/run {release} --environment /srv/www/reef/runserver/environment.json "
+        "python manage.py runserver --noreload 127.0.0.1:8000"
+    )
+    assert full.endswith("python -X dev manage.py runserver --noreload [::1]:8001 --insecure")
+    assert units[0]["Service"]["IPAddressAllow"] == ["localhost"]
+
+
+def test_settings_are_laid_over_the_sites_own() -> None:
+    settings = render("runserver", OVER, **variables("runserver", OVER, full=True))
+
+    assert "\nfrom config.settings.staging import *  # noqa: F403\n" in settings
+    assert settings.endswith("DEBUG = True\nALLOWED_HOSTS = ['127.0.0.1']\n")
+    assert value("runserver", "__runserver_environment", full=True) == {
+        "DJANGO_SETTINGS_MODULE": "runserver_settings",
+        "PYTHONPATH": "/data/sites/reef/runserver",
+        "PYTHONUNBUFFERED": "1",
+        "SECRET": CANARY,
+    }
+    # Without them the site's own are taken, from where it has them
+    assert value("runserver", "__runserver_environment", full=False) == {"PYTHONUNBUFFERED": "1"}
+
+
+def test_the_tunnel_is_told_to_the_letter() -> None:
+    assert value("runserver", "__runserver_tunnel", full=True).endswith(
+        ": ssh -L 8001:[::1]:8001 -p 2222 anna@staging.reef.example -N"
+    )
+    assert value("runserver", "__runserver_snippet", full=True).splitlines()[1:] == [
+        "Host reef-runserver",
+        "  HostName staging.reef.example",
+        "  User anna",
+        "  Port 2222",
+        "  LocalForward 8001 [::1]:8001",
+        "  SessionType none",
+    ]
+    plain = value("runserver", "__runserver_tunnel", full=False, runserver_ssh_host="away.example")
+    assert plain.endswith(": ssh -L 8000:127.0.0.1:8000 away.example -N")
+
+
+def value(role: str, name: str, *, full: bool, **more: Any) -> Any:
+    """Give a private variable of a role."""
+    given = role_variables(role, **variables(role, "", full=full), **more)
+    return Templar(loader=DataLoader(), variables=given).template(given[name])
 
 
 # --- Postfix

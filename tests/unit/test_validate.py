@@ -77,6 +77,36 @@ TIMER = {"name": "tidy", "command": ["true"], "schedule": "hourly"}
 STEP = {"name": "Look", "visit": "/"}
 
 BAD = [
+    bad("django_app", "django_app_settings_fail_level", "one of", django_app_settings_fail_level="strict"),
+    # runserver
+    bad("runserver", "runserver_name", without=("runserver_name",)),
+    *(
+        bad("runserver", "Set runserver_name", runserver_name=name)
+        for name in ("", "Reef", "a b", "../x", "a" * 25, "a\n")
+    ),
+    bad("runserver", "not run here", "runserver_allowed", runserver_allowed=False),
+    *(
+        bad("runserver", "runserver_address", "one of: 127.0.0.1, ::1", runserver_address=address)
+        for address in ("0.0.0.0", "::", "localhost", "10.0.0.5", "")
+    ),
+    *(bad("runserver", "Set runserver_port", runserver_port=port) for port in (0, 65536)),
+    *(bad("runserver", name, **{name: 0}) for name in ("runserver_tunnel_port", "runserver_ssh_port")),
+    *(
+        bad("runserver", "runserver_files", runserver_files=[{"path": path, "content": "x"}])
+        for path in ("", "/etc/x", "~/x", "../x", "a/../../x")
+    ),
+    bad("runserver", "runserver_project_directory", runserver_project_directory="/srv/x"),
+    *(
+        bad(
+            "runserver",
+            "Set runserver_settings_module",
+            runserver_settings={"DEBUG": True},
+            runserver_settings_module=name,
+        )
+        for name in ("", "config/settings.py", "a; import os")
+    ),
+    bad("runserver", "runserver_state", runserver_state="restarted"),
+    bad("runserver", "runserver_place", runserver_place="laptop"),
     # smoke
     *(bad("smoke", name, without=(name,)) for name in ("smoke_name", "smoke_host")),
     *(

@@ -123,15 +123,15 @@ class Runserver:
 
     def __init__(self, directory: str) -> None:
         self.directory = directory
-        self._told: dict[str, Any] = {}
-        self.look()
 
-    def look(self) -> None:
+    @property
+    def _told(self) -> dict[str, Any]:
+        """What its keeper has written down."""
         try:
             with open(self.path("serve.json"), encoding="utf-8") as file:
-                self._told = json.load(file)
+                return dict(json.load(file))
         except (OSError, ValueError):
-            self._told = {}
+            return {}
 
     def path(self, name: str) -> str:
         return os.path.join(self.directory, name)
@@ -214,17 +214,15 @@ class Runserver:
 
     def _signal(self, number: int) -> None:
         """Signal its keeper; or those that a dead keeper has left, whose group has its number as long as they live."""
-        self.look()
-        keeper = self._held("keeper.lock")
+        keeper, told = self._held("keeper.lock"), self._told
         with contextlib.suppress(ProcessLookupError, KeyError):
             if keeper:
-                os.kill(self._told["pid"], number)
+                os.kill(told["pid"], number)
             if not keeper or number == signal.SIGKILL:
-                os.killpg(self._told["group"], number)
+                os.killpg(told["group"], number)
 
     def died(self) -> str:
         """Say so when there is nobody left who could answer."""
-        self.look()
         return "" if self.running and not self.ended else f"the server has ended: {self.last_words()}"
 
     def last_words(self) -> str:

@@ -166,7 +166,7 @@ from ansible_collections.coralnet.server.plugins.module_utils._runserver import 
     source_is_there,
     wait,
 )
-from ansible_collections.coralnet.server.plugins.module_utils._systemd import SystemdError, journal, systemctl
+from ansible_collections.coralnet.server.plugins.module_utils._systemd import SystemdError, systemctl
 
 
 def check(params: dict[str, Any], server: Runserver, run: Run) -> dict[str, Any]:
@@ -204,6 +204,12 @@ def start_unit(params: dict[str, Any], service: Service, check_mode: bool) -> bo
     return bool(action)
 
 
+def last_words(run: Run, unit: str) -> str:
+    """Give the last line of the unit's own, without what systemd says of it."""
+    words = ["journalctl", f"_SYSTEMD_UNIT={unit}", "--lines=1", "--output=cat", "--no-pager"]
+    return run(words)[1].strip() or "nothing"
+
+
 def run_it(module: AnsibleModule, server: Runserver) -> dict[str, Any]:
     """Start it, and wait until it answers; what does not is not left behind."""
     params, unit, run = module.params, module.params["unit"], runner(module)
@@ -213,9 +219,7 @@ def run_it(module: AnsibleModule, server: Runserver) -> dict[str, Any]:
 
         def died() -> str:
             service.look()
-            return (
-                f"{unit} has ended: {(journal(run, unit, 5).splitlines() or ['nothing'])[-1]}" if service.idle() else ""
-            )
+            return f"{unit} has ended: {last_words(run, unit)}" if service.idle() else ""
     else:
         changed, died = start(params, server, module.check_mode), server.died
     if module.check_mode:

@@ -14,6 +14,7 @@ import os
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Any
 
 RESERVED = ""
 """The run of a lock that nobody holds yet: it is kept for its owner."""
@@ -105,3 +106,9 @@ class Lock:
         with open(f"{self._path}.flock", "w", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def remember(path: str, record: dict[str, Any]) -> None:
+    """Add a line of JSON to a file."""
+    with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640), "a", encoding="utf-8") as file:
+        file.write(json.dumps(record) + "\n")

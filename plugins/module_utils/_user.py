@@ -21,9 +21,16 @@ def user_exists(name: str) -> bool:
     return True
 
 
-def as_user(module: AnsibleModule, user: str, argv: list[str]) -> tuple[int, str, str]:
-    """Run a command as a user, in that user's home (git looks for its settings and keys there)."""
+def as_user(
+    module: AnsibleModule,
+    user: str,
+    argv: list[str],
+    cwd: str = "/",
+    environment: dict[str, str] | None = None,
+    umask: int | None = None,
+) -> tuple[int, str, str]:
+    """Run a command as a user, with that user's home (git looks for its settings and keys there)."""
     command = ["runuser", "--user", user, "--", *argv]
-    environment = {**ENVIRONMENT, "HOME": pwd.getpwnam(user).pw_dir}
-    rc, out, err = module.run_command(command, cwd="/", environ_update=environment)
+    variables = {**ENVIRONMENT, "HOME": pwd.getpwnam(user).pw_dir, **(environment or {})}
+    rc, out, err = module.run_command(command, cwd=cwd, environ_update=variables, umask=umask)
     return int(rc), str(out), str(err)

@@ -52,6 +52,20 @@ def fingerprint(
     return digest([interpreter, environment, texts, packages])
 
 
+def common_ground(
+    source: str, files: list[str], packages: list[str], environment: dict[str, Any], interpreter: str
+) -> str:
+    """Tell what a copy must have in common with its model, whatever the packages; empty where there must be none.
+
+    An installer leaves alone what is there in the wanted version: it would neither compare a hash nor see that the same
+    version is now to come from an address.
+    """
+    lines = [*packages, *(line for text in _read(source, files) for line in text.splitlines())]
+    if any(HASHED.search(_bare(line)) or "@" in _bare(line) for line in lines):
+        return ""
+    return digest([interpreter, environment])
+
+
 def hashed(source: str, files: list[str]) -> bool:
     """Say whether a file has a hash. pip takes nothing without one then, and so must whatever stands in for it."""
     try:
@@ -92,13 +106,13 @@ def _judge(line: str, source: str) -> None:
         raise OwnCodeError(line)
 
 
-def reusable(root: str, fingerprint: str) -> str:
-    """Name the newest finished virtual environment with that fingerprint; the record is written last."""
+def reusable(root: str, key: str, value: str) -> str:
+    """Name the newest finished virtual environment with that in its record, which is written last."""
     directory = os.path.join(root, "venvs")
-    for name in sorted(os.listdir(directory) if fingerprint else [], reverse=True):
+    for name in sorted(os.listdir(directory) if value else [], reverse=True):
         try:
             with open(os.path.join(directory, name, RECORD), encoding="utf-8") as file:
-                if json.load(file)["fingerprint"] == fingerprint:
+                if json.load(file)[key] == value:
                     return name
         except (OSError, ValueError, KeyError, TypeError):
             continue

@@ -55,6 +55,12 @@ options:
     description: Take the lock from whom holds it.
     type: bool
     default: false
+  record:
+    description: What is to be remembered of the run, added to O(records) before its lock is given back.
+    type: dict
+  records:
+    description: A file with one line of JSON for each run that was recorded, readable for root and its group.
+    type: path
 """
 
 EXAMPLES = r"""
@@ -97,7 +103,7 @@ import os
 import uuid
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.coralnet.server.plugins.module_utils._lock import RESERVED, Holder, Lock, LockError
+from ansible_collections.coralnet.server.plugins.module_utils._lock import RESERVED, Holder, Lock, LockError, remember
 
 
 def own_time(holder: Holder, owner: str) -> bool:
@@ -113,7 +119,10 @@ def main() -> None:
             "owner": {"type": "str", "default": "somebody"},
             "reason": {"type": "str", "default": ""},
             "take_over": {"type": "bool", "default": False},
+            "record": {"type": "dict"},
+            "records": {"type": "path"},
         },
+        required_by={"record": "records"},
         supports_check_mode=True,
     )
     params = module.params
@@ -126,6 +135,8 @@ def main() -> None:
             if before and before.run != run and not own_time(before, params["owner"]):
                 module.warn(f"{before}: a run that changes something would be refused")
         elif params["state"] == "released":
+            if params["record"]:
+                remember(params["records"], params["record"])
             lock.release(run, params["owner"])
         elif not os.path.isdir(os.path.dirname(params["path"])):
             raise LockError(f"{os.path.dirname(params['path'])} is not there: run site.yml first")

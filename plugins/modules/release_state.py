@@ -98,6 +98,10 @@ reason:
   description: What is not. Empty where all is.
   type: str
   returned: always
+files_current:
+  description: Whether O(files) are as they should be, and nobody deploys who might change them.
+  type: bool
+  returned: always
 release:
   description: The release that runs. Empty where there is none.
   type: str
@@ -132,7 +136,7 @@ def wanted_commit(module: AnsibleModule) -> str:
     return mirror.local_commit(version.object) if mirror.has(version.object) else ""
 
 
-def reasons(module: AnsibleModule, root: str, running: Release | None) -> Iterator[str]:
+def reasons(module: AnsibleModule, root: str, running: Release | None, changed: list[str]) -> Iterator[str]:
     """Name what is not as wanted, the quickest to find first."""
     params = module.params
     if os.path.exists(params["lock"]):
@@ -140,8 +144,7 @@ def reasons(module: AnsibleModule, root: str, running: Release | None) -> Iterat
     if not running:
         yield "no release runs"
         return
-    files = [TextFile(**words) for words in params["files"]]
-    yield from (f"{file.path} has changed" for file in files if file.differs)
+    yield from (f"{path} has changed" for path in changed)
     if running.inputs != digest(params["inputs"]):
         yield f"{running.name} was built with something else"
     if running.commit != wanted_commit(module):
@@ -173,14 +176,18 @@ def main() -> None:
     )
     root = os.path.normpath(module.params["root"])
     running = next((release for release in finished(root) if release.name == current(root)), None)
+    files_current = False
     try:
-        reason = next(filter(None, reasons(module, root, running)), "")
+        changed = [file.path for file in (TextFile(**words) for words in module.params["files"]) if file.differs]
+        files_current = not changed and not os.path.exists(module.params["lock"])
+        reason = next(filter(None, reasons(module, root, running, changed)), "")
     except (GitError, SystemdError, OSError, KeyError) as exc:  # the modules that bring things say it better
         reason = str(exc)
     module.exit_json(
         changed=False,
         settled=not reason,
         reason=reason,
+        files_current=files_current,
         release=running.name if running else "",
         commit=running.commit if running else "",
     )

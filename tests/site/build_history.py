@@ -43,6 +43,7 @@ HISTORY = [
     Version("package-missing", "v1", "Require what does not exist", ("package-missing",)),
     Version("hash-mismatch", "v1", "Require a package with another hash", ("hash-mismatch",)),
     Version("static-fails", "v1", "Refer to a missing stylesheet", ("static-fails",)),
+    Version("upload-fails", "v1", "Take no images any more", ("upload-fails",)),
     Version("worker-fails", "v1", "Break the worker", ("worker-fails",)),
     Version("worker-deaf", "v1", "Have the worker ignore its stop signal", ("worker-deaf",)),
     Version("slow", "v1", "Add a slow page", ("slow",)),

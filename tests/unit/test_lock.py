@@ -118,3 +118,22 @@ def test_the_module(path: Path, capsys: pytest.CaptureFixture[str], check: bool)
     module(**kept, owner="anna")
     module(state="released", owner="anna")
     assert not path.exists()
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_the_module_records_a_run(path: Path, capsys: pytest.CaptureFixture[str], check: bool) -> None:
+    records = path.parent / "records"
+    records.write_text('{"outcome": "failed"}\n')
+    Lock(str(path)).take("1", "ben", "")
+    given = {"path": str(path), "state": "released", "run": "1", "record": {"outcome": "deployed"}}
+
+    with (
+        patch_module_args({**given, "records": str(records), "_ansible_check_mode": check}),
+        pytest.raises(SystemExit, match="0"),
+    ):
+        deploy_lock.main()
+
+    capsys.readouterr()
+    found = [json.loads(line)["outcome"] for line in records.read_text().splitlines()]
+    assert found == (["failed"] if check else ["failed", "deployed"])
+    assert path.exists() is check

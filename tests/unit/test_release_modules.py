@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import grp
 import json
 import os
 import pwd
+import stat
 import subprocess
 import sys
 from collections.abc import Callable
@@ -18,10 +20,10 @@ from ansible.module_utils.testing import patch_module_args
 from ansible_collections.coralnet.server.plugins.module_utils import _user
 from ansible_collections.coralnet.server.plugins.module_utils._switch import Switcher
 from ansible_collections.coralnet.server.plugins.modules import (
+    release_build,
     release_plan,
     release_restore,
     release_switch,
-    release_venv,
 )
 from fakes import Systemd
 from servers import Server, UnixServer
@@ -529,40 +531,163 @@ def test_commands_run_as_the_user_in_that_users_home() -> None:
     }
 
 
-# --- release_venv
+# --- release_build
+
+FAKE_UV = """#!/bin/sh
+echo "uv $*" >>"$LOG"
+if [ "$1" = venv ]; then
+  mkdir -p "$5/bin"
+  ln -s "$(command -v "$4")" "$5/bin/python"
+  echo "home $5" >"$5/pyvenv.cfg"
+fi
+case "$*" in *no-such*) echo "no solution found" >&2; exit 1;; esac
+"""
 
 
-def test_venv_is_built_once(run: Run, tmp_path: Path) -> None:
-    (tmp_path / "venvs" / ONE).mkdir(parents=True)
-    (tmp_path / "requirements.txt").write_text("Django")
-    arguments = {
-        "root": str(tmp_path),
+@pytest.fixture
+def site_to_build(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
+    """Make a site's directory and mirror, and an uv that only tells what it is asked for."""
+    site = Site(tmp_path)
+    (site.origin / "requirements.txt").write_text("Django\n")
+    site.git("add", "--all")
+    commit = site.commit("two")
+    subprocess.run(["git", "clone", "--quiet", "--bare", site.origin, tmp_path / "mirror"], check=True)
+    for name in ("releases", "venvs"):
+        (site.root / name).mkdir()
+    uv = tmp_path / "uv"
+    uv.write_text(FAKE_UV)
+    uv.chmod(0o755)
+    monkeypatch.setattr(release_build, "as_user", as_nobody_else)
+    return {
+        "root": str(site.root),
         "release": ONE,
-        "source": str(tmp_path),
+        "mirror": str(tmp_path / "mirror"),
+        "commit": commit,
+        "record": {"inputs": "i", "ref": "refs/heads/main", "version": "main"},
+        "user": ME,
+        "group": grp.getgrgid(os.getegid()).gr_name,
+        "links": [{"link": "secrets.json", "target": "/srv/shared/secrets.json"}],
         "requirements": ["requirements.txt"],
+        "environment": {
+            "LOG": str(tmp_path / "log"),
+            "PIP_INDEX_URL": "https://me:s3cret@index.example/simple",
+            "ONE": "1",
+        },
         "python": sys.executable,
+        "uv": str(uv),
     }
 
-    first = run(release_venv, **arguments)
-    assert (first["changed"], first["build"], first["name"]) == (False, True, ONE)
-    assert run(release_venv, **arguments | {"release": TWO})["name"] == TWO, "it was not finished"
-    (tmp_path / "venvs" / ONE / "venv.json").write_text(json.dumps({"fingerprint": first["fingerprint"]}))
 
-    again = run(release_venv, **arguments | {"release": TWO})
-    assert (again["changed"], again["build"], again["name"]) == (False, False, ONE)
-    fresh = run(release_venv, **arguments | {"release": TWO, "rebuild": True})
-    assert (fresh["build"], fresh["name"], fresh["fingerprint"]) == (True, TWO, first["fingerprint"])
-    other = run(release_venv, **arguments | {"release": TWO, "packages": ["gunicorn"]})
-    assert (other["build"], other["name"]) == (True, TWO)
+def as_nobody_else(
+    module: AnsibleModule, _user: str, argv: list[str], cwd: str, environment: dict[str, str], umask: int
+) -> tuple[int, str, str]:
+    """Run as whoever tests, who need not be root."""
+    rc, out, err = module.run_command(argv, cwd=cwd, environ_update=environment, umask=umask)
+    return int(rc), str(out), str(err)
 
 
-def test_venv_of_an_interpreter_that_cannot_make_one(run: Run, tmp_path: Path) -> None:
-    arguments = {"root": str(tmp_path), "release": ONE, "source": str(tmp_path), "python": "false"}
+def asked(site: dict[str, Any]) -> list[str]:
+    """Tell the last lines that uv was asked with, oldest first."""
+    path = Path(site["environment"]["LOG"])
+    lines = path.read_text().splitlines() if path.exists() else []
+    path.unlink(missing_ok=True)
+    return lines
 
-    result = run(release_venv, **arguments)
+
+def test_build(run: Run, site_to_build: dict[str, Any]) -> None:
+    root, site = Path(site_to_build["root"]), site_to_build
+    release = root / "releases" / ONE
+
+    result = run(release_build, **site)
+
+    assert (result["changed"], result["venv"], result["installed"], result["copied"]) == (True, ONE, True, "")
+    assert (release / "src" / "requirements.txt").read_text() == "Django\n"
+    assert stat.S_IMODE((release / "src" / "requirements.txt").stat().st_mode) == 0o640
+    assert stat.S_IMODE(release.stat().st_mode) == 0o2755
+    assert str((release / "src" / "secrets.json").readlink()) == "/srv/shared/secrets.json"
+    assert (release / "venv").resolve() == root / "venvs" / ONE
+    assert json.loads((release / "release.json").read_text()) == {"commit": site["commit"], **site["record"]}
+    making, installing = asked(site)
+    assert making == f"uv venv --quiet --python {sys.executable} {root}/venvs/{ONE}"
+    assert installing.endswith(f"/venvs/{ONE}/bin/python --exact --upgrade --requirement requirements.txt")
+    assert "s3cret" not in json.dumps(result)
+
+
+def test_build_shares_what_is_the_same(run: Run, site_to_build: dict[str, Any]) -> None:
+    run(release_build, **site_to_build)
+    asked(site_to_build)
+
+    result = run(release_build, **site_to_build | {"release": TWO})
+
+    assert (result["venv"], result["installed"]) == (ONE, False)
+    assert asked(site_to_build) == []
+    assert (Path(site_to_build["root"]) / "releases" / TWO / "venv").resolve().name == ONE
+
+
+def test_build_begins_with_a_copy(run: Run, site_to_build: dict[str, Any]) -> None:
+    run(release_build, **site_to_build)
+    venvs = Path(site_to_build["root"]) / "venvs"
+    (venvs / ONE / "bin" / "django-admin").write_text(f"#!{venvs}/{ONE}/bin/python\n")
+    asked(site_to_build)
+
+    result = run(release_build, **site_to_build | {"release": TWO, "packages": ["gunicorn"]})
+
+    assert (result["venv"], result["installed"], result["copied"]) == (TWO, True, ONE)
+    assert (venvs / TWO / "bin" / "django-admin").read_text() == f"#!{venvs}/{TWO}/bin/python\n"
+    assert (venvs / ONE / "bin" / "django-admin").read_text() == f"#!{venvs}/{ONE}/bin/python\n"
+    assert (venvs / TWO / "bin" / "python").is_symlink()
+    [installing] = asked(site_to_build)
+    assert f"/venvs/{TWO}/bin/python --exact --upgrade" in installing
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"rebuild": True},
+        {"packages": ["reef==1 --hash=sha256:00"]},
+        {"packages": ["reef @ https://example.org/reef.tar.gz"]},
+        {"packages": ["-e ."]},
+        {"environment": {"PIP_INDEX_URL": "https://other.example/simple"}},
+    ],
+)
+def test_build_afresh(run: Run, site_to_build: dict[str, Any], change: dict[str, Any]) -> None:
+    run(release_build, **site_to_build)
+    log = site_to_build["environment"]["LOG"]
+    change = change | {"environment": {**change.get("environment", site_to_build["environment"]), "LOG": log}}
+
+    result = run(release_build, **site_to_build | {"release": TWO} | change)
+
+    assert (result["venv"], result["installed"], result["copied"]) == (TWO, True, "")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"packages": ["no-such"]}, "could not install the requirements with uv: no solution found"),
+        ({"commit": "f" * 40}, "could not check the source out: fatal: "),
+        ({"python": "false"}, "could not make virtual environments: "),
+        ({"links": [{"link": "no/such/x", "target": "/x"}]}, "could not link "),
+        ({"group": "no-such-group"}, "no-such-group"),
+    ],
+)
+def test_build_that_fails_leaves_nothing(
+    run: Run, site_to_build: dict[str, Any], change: dict[str, Any], words: str
+) -> None:
+    result = run(release_build, **site_to_build | change)
 
     assert result["failed"]
-    assert result["msg"].startswith("false cannot make virtual environments: ")
+    assert words in result["msg"]
+    assert "s3cret" not in json.dumps(result)
+    assert not any((Path(site_to_build["root"]) / name / ONE).exists() for name in ("releases", "venvs"))
+
+
+def test_build_with_pip(run: Run, site_to_build: dict[str, Any]) -> None:
+    """The interpreter's own pip, which need not reach any index when nothing is asked for."""
+    result = run(release_build, **site_to_build | {"installer": "pip", "requirements": [], "uv": None})
+
+    assert result["installed"]
+    assert (Path(site_to_build["root"]) / "venvs" / ONE / "bin" / "pip").exists()
+    assert asked(site_to_build) == []
 
 
 # --- release_restore

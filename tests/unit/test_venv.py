@@ -142,16 +142,16 @@ def test_the_newest_finished_one_is_reused(tmp_path: Path) -> None:
     for name, record in zip(NAMES, [*[json.dumps({"fingerprint": key}) for key in "xxyx"], None], strict=True):
         make(tmp_path, name, record)
 
-    assert reusable(str(tmp_path), "x") == NAMES[3]
-    assert reusable(str(tmp_path), "y") == NAMES[2]
-    assert reusable(str(tmp_path), "z") == ""
+    assert reusable(str(tmp_path), "fingerprint", "x") == NAMES[3]
+    assert reusable(str(tmp_path), "fingerprint", "y") == NAMES[2]
+    assert reusable(str(tmp_path), "fingerprint", "z") == ""
 
 
 @pytest.mark.parametrize("record", [None, "{", "[]", "3", "{}", '{"fingerprint": ""}', "\x00"])
 def test_one_that_was_not_finished_or_must_not_be_shared_is_not_reused(tmp_path: Path, record: str | None) -> None:
     make(tmp_path, NAMES[0], record)
 
-    assert reusable(str(tmp_path), "x") == reusable(str(tmp_path), "") == ""
+    assert reusable(str(tmp_path), "fingerprint", "x") == reusable(str(tmp_path), "fingerprint", "") == ""
 
 
 def test_prune_keeps_what_a_release_needs_and_what_may_be_in_the_making(tmp_path: Path) -> None:
@@ -172,10 +172,6 @@ def test_prune_where_there_are_none(tmp_path: Path) -> None:
     (tmp_path / "releases").mkdir()
 
     assert prune_venvs(str(tmp_path), NAMES[0]) == []
-
-
-def test_the_record_is_what_the_role_writes(root: Path) -> None:
-    assert f"/{_venv.RECORD}" in (root / "roles" / "django_app" / "tasks" / "build.yml").read_text()
 
 
 @pytest.mark.parametrize(

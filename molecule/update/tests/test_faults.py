@@ -28,17 +28,31 @@ LOCKED = (
     'systemd-run --unit=visitor --uid=postgres sh -c "'
     "(echo 'begin; lock table sources_image in row exclusive mode;'; sleep 600) | psql --dbname=coralnet\" && sleep 1"
 )
+IN_DATABASE = "runuser -u postgres -- psql --quiet --dbname=coralnet --command='{}'"
 WINDOW = "strategy=window"
+CACHE = "/var/lib/coralnet-deploy/.cache/uv"
 FAULTS = [
     Fault("no such version", "has no branch or tag 'v99'", version="v99"),
-    Fault("no such package", "No matching distribution found", version="package-missing"),
-    Fault("another hash", "Expected sha256 0000", version="hash-mismatch"),
+    Fault("no such package", "there is no version of humanize==999.0", version="package-missing"),
+    Fault(
+        "no such package for pip",
+        "No matching distribution found",
+        version="package-missing",
+        variables=("django_app_installer=pip",),
+    ),
+    Fault("another hash", "Hash mismatch", version="hash-mismatch"),
+    Fault(
+        "another hash for pip",
+        "Expected sha256 0000",
+        version="hash-mismatch",
+        variables=("django_app_installer=pip",),
+    ),
     Fault(
         "no room for the build",
         "No space left on device",
         variables=("django_app_upgrade_packages=true",),
-        on_host="mount -t tmpfs -o size=4m none /tmp",
-        mend_host="umount /tmp",
+        on_host=f"mkdir -p {CACHE} && mount -t tmpfs -o size=4m,mode=777 none {CACHE}",
+        mend_host=f"umount {CACHE}",
     ),
     Fault("static files fail", "could not be found", version="static-fails"),
     Fault("secret missing", "EXPORT_SIGNING_KEY", variables=('{"vault_export_signing_key": null}',)),
@@ -72,6 +86,21 @@ FAULTS = [
         "worker does not stop",
         "did not stop within 12 seconds of SIGINT",
         on_host=f"{ROOT}/run python manage.py queue_job --seconds 300 && sleep 2",
+    ),
+    Fault(
+        "does not pass the walk, in a window",
+        "Smoke test: Create a source: ",
+        variables=(WINDOW,),
+        on_host=IN_DATABASE.format("revoke insert on sources_source from coralnet"),
+        mend_host=IN_DATABASE.format("grant insert on sources_source to coralnet"),
+    ),
+    Fault("does not pass the walk, with no way back", "Smoke test: Upload an image: ", version="upload-fails"),
+    Fault(
+        "does not pass the walk, without a window",
+        "Smoke test: Create a source: ",
+        variables=("site_smoke=always", "strategy=rolling"),
+        on_host=IN_DATABASE.format("revoke insert on sources_source from coralnet"),
+        mend_host=IN_DATABASE.format("grant insert on sources_source to coralnet"),
     ),
     # The lab's hosts have a database each: this one believes that it shares another's
     Fault(

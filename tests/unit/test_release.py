@@ -5,7 +5,6 @@ import os
 from pathlib import Path
 
 import pytest
-from ansible_collections.coralnet.server.plugins.module_utils import _release
 from ansible_collections.coralnet.server.plugins.module_utils._release import (
     Release,
     current,
@@ -235,9 +234,3 @@ def test_prune_does_not_follow_links_out_of_a_release(tmp_path: Path) -> None:
 
     assert prune(str(tmp_path), 1, {running}) == [old.name]
     assert (tmp_path / "shared" / "secrets.json").exists()
-
-
-def test_the_record_is_what_the_role_writes(root: Path) -> None:
-    build = (root / "roles" / "django_app" / "tasks" / "build.yml").read_text()
-
-    assert f"/{_release.RECORD}" in build

@@ -56,6 +56,9 @@ FAULTS = [
     ),
     Fault("static files fail", "could not be found", version="static-fails"),
     Fault("secret missing", "EXPORT_SIGNING_KEY", variables=('{"vault_export_signing_key": null}',)),
+    Fault(
+        "key that is known", "set SECRET_KEY to 50 random characters", variables=('{"vault_secret_key": "insecure-1"}',)
+    ),
     Fault("import fails", "ended by itself", version="import-fails"),
     Fault("import fails, in a window", "Load the application", version="import-fails", variables=(WINDOW,)),
     Fault("answers 500", "status 500", version="answers-500"),

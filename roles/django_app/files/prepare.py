@@ -1,8 +1,8 @@
 """Check the settings and models, collect and compress the static files, and name the migrations that are to run.
 
-Run by Django's `shell --command`, after settings_check.py: one process, since Django takes half a second to start. Takes
-JSON on its standard input: `settings` by what the settings are judged, if they are; `collect` and `migrate` say whether,
-`compress` in which directory. Prints JSON as its last line.
+Run by Django's `shell --command`, after settings_check.py: one process, since Django takes half a second to start.
+Takes JSON on its standard input: `settings` by what the settings are judged, if they are; `collect` and `migrate` say
+whether, `compress` in which directory. Prints JSON as its last line.
 """
 
 import gzip
@@ -61,8 +61,8 @@ if given["settings"]:
     wrong += [each["message"] for each in report["checks"] if each["fails"]]
     if wrong:
         sys.exit(
-            f"The settings are not fit for this environment: {'; '.join(wrong)}. What is right as it is can be named in "
-            "django_app_settings_skip"
+            f"The settings are not fit for this environment: {'; '.join(wrong)}. What is right as it is can be named "
+            "in django_app_settings_skip"
         )
 if given["collect"]:
     found = re.search(r"(?m)^([0-9]+) static file", output_of("collectstatic", interactive=False, verbosity=1))

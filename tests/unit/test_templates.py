@@ -1112,19 +1112,18 @@ def test_settings_are_laid_over_the_sites_own() -> None:
 
 
 def test_the_tunnel_is_told_to_the_letter() -> None:
-    assert value("runserver", "__runserver_tunnel", full=True).endswith(
-        ": ssh -L 8001:[::1]:8001 -p 2222 anna@staging.reef.example -N"
+    words = value("runserver", "__runserver_words", full=True)
+
+    assert "\n  ssh -L 8001:[::1]:8001 -p 2222 anna@staging.reef.example -N\n" in words
+    assert words.endswith(
+        "\n  Host reef-runserver\n    HostName staging.reef.example\n    User anna\n    Port 2222\n"
+        "    LocalForward 8001 [::1]:8001\n    SessionType none\n"
     )
-    assert value("runserver", "__runserver_snippet", full=True).splitlines()[1:] == [
-        "Host reef-runserver",
-        "  HostName staging.reef.example",
-        "  User anna",
-        "  Port 2222",
-        "  LocalForward 8001 [::1]:8001",
-        "  SessionType none",
-    ]
-    plain = value("runserver", "__runserver_tunnel", full=False, runserver_ssh_host="away.example")
-    assert plain.endswith(": ssh -L 8000:127.0.0.1:8000 away.example -N")
+    server = {"runserver_place": "server", "runserver_ssh_host": "away.example"}
+    plain = value("runserver", "__runserver_words", full=False, **server)
+    assert "\n  ssh -L 8000:127.0.0.1:8000 away.example -N\n" in plain
+    assert "    HostName away.example\n    LocalForward 8000 127.0.0.1:8000\n" in plain
+    assert "ssh" not in value("runserver", "__runserver_words", full=False, runserver_place="server")
 
 
 def value(role: str, name: str, *, full: bool, **more: Any) -> Any:

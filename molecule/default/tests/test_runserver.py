@@ -34,12 +34,11 @@ def page(host: Any, path: str = "/", name: str = "127.0.0.1:8000") -> str:
 def test_it_is_there_for_the_loopback_alone(host: Any, runserver: Play, address: str, inventory_name: str) -> None:
     result = runserver()
     assert changed(result) == 2
-    said = " ".join(result.stdout.split())
     container = host.backend.name
-    assert f"From your own machine: ssh -L 8000:127.0.0.1:8000 {container} -N" in said
-    assert re.search(
-        rf"Host coralnet-runserver\n\s+HostName {container}\n\s+LocalForward 8000 127.0.0.1:8000\n\s+SessionType none",
-        result.stdout,
+    said = re.sub(r"^ +", "", result.stdout, flags=re.MULTILINE)
+    assert f"\nssh -L 8000:127.0.0.1:8000 {container} -N\n" in said
+    assert (
+        f"\nHost coralnet-runserver\nHostName {container}\nLocalForward 8000 127.0.0.1:8000\nSessionType none\n" in said
     )
     listening = host.check_output("ss --tcp --listening --numeric --no-header 'sport = :8000'").splitlines()
     assert [line.split()[3] for line in listening] == ["127.0.0.1:8000"]

@@ -68,6 +68,17 @@ def test_a_setting_that_is_not(
     assert changed(settings()) == 0
 
 
+@pytest.mark.on(HOSTS[1])
+def test_settings_with_which_nothing_starts(host: Any, settings: Play) -> None:
+    with with_values(host, "secrets.json", MEDIA_ROOT=""):
+        result = settings()
+    assert result.returncode != 0
+    said = " ".join(result.stdout.split())
+    assert "The site does not start with its settings: " in said
+    assert "MEDIA_ROOT must be set in" in said
+    assert "def judge" not in said, "its text is not for people"
+
+
 def test_debug_is_for_development_alone(host: Any, settings: Play) -> None:
     host.run_expect([0], "install -d /srv/over && echo 'from config.settings.production import *' >/srv/over/over.py")
     host.run_expect([0], "echo DEBUG = True >>/srv/over/over.py")

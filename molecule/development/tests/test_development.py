@@ -127,6 +127,7 @@ def until_log(host: Any, text: str, seconds: float = 20) -> None:
         time.sleep(0.3)
 
 
+@pytest.mark.on(HOSTS[1])
 def test_work_of_ones_own_is_kept_and_a_mistake_is_mended(host: Any, play: Play) -> None:
     anna(host, f"sed -i s/reefs/reefs-of-mine/ {SOURCE}/project/templates/home.html")
     until(host, "/", "of-mine")
@@ -217,6 +218,7 @@ def test_it_is_refused_in_production(host: Any, play: Play) -> None:
     assert "changed=0" in result.stdout
 
 
+@pytest.mark.on(HOSTS[0])
 def test_settings_and_secrets_of_ones_own(host: Any, play: Play) -> None:
     """Settings are laid over the site's, in a module of their own, and a file of secrets is written once."""
     values = {

@@ -73,11 +73,11 @@ def https(settings, wanted):
     header = settings.SECURE_PROXY_SSL_HEADER
     sent = {f"HTTP_{name.upper().replace('-', '_')}": str(value) for name, value in wanted["headers"].items()}
     secure = bool(header) and sent.get(header[0], "").split(",")[0].strip() == header[1]
-    said = {name: value for name, value in sent.items() if value == "https"} or {"HTTP_X_FORWARDED_PROTO": "https"}
+    said = [*(item for item in sent.items() if item[1] == "https"), ("HTTP_X_FORWARDED_PROTO", "https")]
     yield (
         "SECURE_PROXY_SSL_HEADER",
         secure,
-        f"{next(iter(said.items()))}, which is the header that the web server sends",
+        f"{said[0]}, which is the header that the web server sends",
     )
     yield "SESSION_COOKIE_SECURE", settings.SESSION_COOKIE_SECURE, "True"
     yield "CSRF_COOKIE_SECURE", settings.CSRF_COOKIE_SECURE or settings.CSRF_USE_SESSIONS, "True"

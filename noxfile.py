@@ -72,14 +72,18 @@ def collection_copy(parent: Path) -> Path:
 
     The parent must lie outside this repository: below an ignored folder such as .nox,
     ansible-test asks git for the files, gets none, and passes with "All targets skipped".
-    Left out: bin/, which ansible-test takes for Python, and bench/ and the sample site, whose rules are their own.
+    Left out: bin/, which ansible-test takes for Python, and bench/ and the sample sites, whose rules are their own.
     """
     target = parent / "ansible_collections" / "coralnet" / "server"
     target.mkdir(parents=True)
     listing = ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"]
     for name in filter(None, subprocess.check_output(listing, cwd=ROOT, text=True).split("\0")):
         source = ROOT / name
-        if source.is_symlink() or not source.is_file() or name.startswith(("bench/", "bin/", "tests/site/")):
+        if (
+            source.is_symlink()
+            or not source.is_file()
+            or name.startswith(("bench/", "bin/", "tests/site/", "tests/sites/"))
+        ):
             continue
         (target / name).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy2(source, target / name)

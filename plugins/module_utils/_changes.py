@@ -88,6 +88,7 @@ def _log(git: Git, known: str, other: str) -> list[str]:
 
 def _requirements(git: Git, old: str, new: str, files: list[str]) -> list[str]:
     """Give the lines that come (+) and go (-), in these files and in those beside them, which they may include."""
+    files = [file for file in files if not file.startswith("/")]  # which are no commit's
     if not files:
         return []
     folders = {posixpath.dirname(file) for file in files}

@@ -14,6 +14,17 @@ from ansible_collections.coralnet.server.plugins.module_utils._run import Run
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 SHORT_COMMIT = re.compile(r"[0-9a-f]{7,39}")
+# A site that is a package of an index, in a repository's place: package:NAME
+PACKAGE = "package:"
+# Its commit, the same wherever it is made: author and time are no one's
+COMMIT_PACKAGE = """
+cd "$1"
+file=$(printf '%s\\n' "$2" | git hash-object -w --stdin)
+tree=$(printf '100644 blob %s\\trequirements.txt\\n' "$file" | git mktree)
+export GIT_AUTHOR_NAME=index GIT_AUTHOR_EMAIL= GIT_AUTHOR_DATE='@0 +0000'
+export GIT_COMMITTER_NAME=index GIT_COMMITTER_EMAIL= GIT_COMMITTER_DATE='@0 +0000'
+git update-ref "$3" "$(git commit-tree -m "$2" "$tree")"
+"""
 REFSPECS = ["+refs/heads/*:refs/heads/*", "+refs/tags/*:refs/tags/*"]
 
 
@@ -35,6 +46,11 @@ class Version:
     @property
     def name(self) -> str:
         return re.sub(r"^refs/(heads|tags)/", "", self.ref) or self.object[:10]
+
+
+def mirror_of(path: str, repository: str, run: Run) -> Mirror:
+    """Give the mirror of a repository, or what stands in for one where the site is a package."""
+    return (Package if repository.startswith(PACKAGE) else Mirror)(path, repository, run)
 
 
 class Mirror:
@@ -95,7 +111,7 @@ class Mirror:
         try:
             if self.exists():
                 self._must(["git", "clone", "--quiet", "--bare", "--shared", "--", self._path, path])
-            other = Mirror(path, self._repository, self._run)
+            other = self._at(path)
             other.fetch()
             yield other
         finally:
@@ -151,8 +167,34 @@ class Mirror:
             raise GitError(f"{self._repository} has no commit {version!r}: set {variable} to one it has")
         return out.strip()
 
+    def _at(self, path: str) -> Mirror:
+        return Mirror(path, self._repository, self._run)
+
     def _must(self, argv: list[str], verb: str = "fetch") -> str:
         rc, out, err = self._run(argv)
         if rc != 0:
             raise GitError(f"could not {verb} {self._repository}: {err.strip()}")
         return out
+
+
+class Package(Mirror):
+    """A package of an index. Each version is a commit with one file, which asks pip for that version."""
+
+    _requirement = ""
+    _ref = ""
+
+    def remote(self, version: str) -> Version:
+        """Take the version as it is: whether the index has it is pip's to say."""
+        self._requirement = f"{self._repository.removeprefix(PACKAGE)}=={version}"
+        self._ref = "refs/tags/" + re.sub(r"[^\w.+-]+", "-", self._requirement)
+        return Version("", self._ref, self._ref)
+
+    def fetch(self) -> None:
+        if not self.exists():
+            self._must(["git", "init", "--quiet", "--bare", self._path])
+        self._must(["sh", "-euc", COMMIT_PACKAGE, "sh", self._path, self._requirement, self._ref])
+
+    def _at(self, path: str) -> Mirror:
+        other = Package(path, self._repository, self._run)
+        other._requirement, other._ref = self._requirement, self._ref
+        return other

@@ -42,7 +42,10 @@ options:
     type: path
     required: true
   repository:
-    description: Where the site's source is, as git takes it (URL, SSH address or a path on the host).
+    description:
+      - Where the site's source is, as git takes it (URL, SSH address or a path on the host).
+      - V(package:NAME) is a package of an index instead. Each version of it is a commit whose one file,
+        C(requirements.txt), asks pip for that version, so all else is as with a repository.
     type: str
     required: true
   version:
@@ -264,7 +267,7 @@ from collections.abc import Iterator
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.coralnet.server.plugins.module_utils._changes import Changes, between
-from ansible_collections.coralnet.server.plugins.module_utils._git import GitError, Mirror, Version
+from ansible_collections.coralnet.server.plugins.module_utils._git import GitError, Mirror, Version, mirror_of
 from ansible_collections.coralnet.server.plugins.module_utils._refusals import (
     RefusedError,
     jumped_over,
@@ -322,7 +325,7 @@ def signers_file(lines: list[str]) -> Iterator[str]:
 def look(module: AnsibleModule, run: Run, running: Release | None) -> tuple[Version, Changes]:
     """Find the version, refuse it where it is not to be had, and say what it changes."""
     params = module.params
-    mirror = Mirror(params["mirror"], params["repository"], run)
+    mirror = mirror_of(params["mirror"], params["repository"], run)
     version = mirror.remote(params["version"])
     judged = running or params["example"] or params["verify"] != "none" or not version.commit
     if module.check_mode and not judged:

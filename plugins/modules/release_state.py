@@ -117,7 +117,7 @@ from collections.abc import Iterator
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.coralnet.server.plugins.module_utils._files import FILES, TextFile
-from ansible_collections.coralnet.server.plugins.module_utils._git import GitError, Mirror
+from ansible_collections.coralnet.server.plugins.module_utils._git import GitError, mirror_of
 from ansible_collections.coralnet.server.plugins.module_utils._probe import PROBE, ask
 from ansible_collections.coralnet.server.plugins.module_utils._release import Release, current, digest, finished
 from ansible_collections.coralnet.server.plugins.module_utils._run import runner
@@ -129,7 +129,7 @@ from ansible_collections.coralnet.server.plugins.module_utils._user import as_us
 def wanted_commit(module: AnsibleModule) -> str:
     """Name the commit of the version; empty where the mirror has yet to fetch it."""
     params = module.params
-    mirror = Mirror(params["mirror"], params["repository"], lambda argv: as_user(module, params["user"], argv))
+    mirror = mirror_of(params["mirror"], params["repository"], lambda argv: as_user(module, params["user"], argv))
     version = mirror.remote(params["version"])
     if version.commit:
         return version.commit

@@ -2,6 +2,7 @@
 
     python3 build_history.py DEST.git     make or renew the repository
     python3 build_history.py --list       print the tags and their commits
+    python3 build_history.py --site FOLDER …     of another site, which has a base/ and versions/v2/
 
 Authors and dates are fixed, so the same files give the same hashes wherever they are built.
 """
@@ -49,70 +50,72 @@ HISTORY = [
     Version("slow", "v1", "Add a slow page", ("slow",)),
     Version("slow-v2", "slow", "Show the size of images beside a slow page", ("v2", "slow")),
 ]
+OTHER = [Version("v1", None, "Begin"), Version("v2", "v1", "Go on", ("v2",))]
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("dest", nargs="?", type=Path, help="the bare repository to make")
     parser.add_argument("--list", action="store_true", help="print the tags and their commits")
+    parser.add_argument("--site", type=Path, help="the folder of another site")
     options = parser.parse_args()
     if not (options.dest or options.list):
         parser.error("name the repository to make, or ask for --list")
 
+    history = OTHER if options.site else HISTORY
+    folder = options.site.resolve() if options.site else HERE
     # Beside the destination, so that the finished repository only has to be renamed
     parent = options.dest.absolute().parent if options.dest else None
     if parent:
         parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=parent, prefix=".history-") as directory:
         repository = Path(directory, "new.git")
-        build(repository)
+        build(repository, folder, history)
         refs = refs_of(repository)
         if options.dest:
             install(repository, refs, options.dest, Path(directory, "old.git"))
     if options.list:
-        for version in HISTORY:
+        for version in history:
             print(f"{version.tag:<16} {refs[f'refs/tags/{version.tag}']}")
 
 
-def build(repository):
+def build(repository, folder, history):
     git("init", "--quiet", "--bare", "--template=", "--initial-branch=main", repository)
-    commits = [commit(version, number) for number, version in enumerate(HISTORY)]
-    branch = f"reset refs/heads/main\nfrom {mark(MAIN)}\n\ndone\n"
+    tags = [version.tag for version in history]
+    commits = [commit(folder, version, number, tags) for number, version in enumerate(history)]
+    branch = f"reset refs/heads/main\nfrom :{1 + tags.index(MAIN)}\n\ndone\n"
     stream = b"".join([*commits, branch.encode()])
     git("-C", repository, "fast-import", "--quiet", "--done", stream=stream)
 
 
-def commit(version, number):
+def commit(folder, version, number, tags):
     """One commit in the language of git-fast-import, which needs no work tree."""
     lines = [
         f"commit refs/tags/{version.tag}",
-        f"mark {mark(version.tag)}",
+        f"mark :{1 + number}",
         f"committer {AUTHOR} {FIRST_DATE + 3600 * number} +0000",
         data(version.subject),
     ]
     if version.parent:
-        lines += [f"from {mark(version.parent)}", "deleteall"]
+        lines += [f"from :{1 + tags.index(version.parent)}", "deleteall"]
     head = "\n".join(lines).encode() + b"\n"
     return head + b"".join(
         f"M 100644 inline {path}\ndata {len(content)}\n".encode() + content + b"\n"
-        for path, content in sorted(tree(version).items())
+        for path, content in sorted(tree(folder, version).items())
     )
 
 
-def tree(version):
+def tree(folder, version):
     """The files of a version, by path."""
     files = {}
-    for root in [HERE / "base", *(HERE / "versions" / layer for layer in version.layers)]:
+    for root in [folder / "base", *(folder / "versions" / layer for layer in version.layers)]:
         for path in root.rglob("*"):
             relative = path.relative_to(root)
             if path.is_file() and LEFT_BEHIND.isdisjoint(relative.parts):
                 files[relative.as_posix()] = path.read_bytes()
-    files["project/config/version.py"] = f'VERSION = "{version.tag}"\n'.encode()
+    if folder == HERE:
+        files["project/config/version.py"] = f'VERSION = "{version.tag}"\n'.encode()
     return files
-
-
-def mark(tag):
-    return f":{1 + [version.tag for version in HISTORY].index(tag)}"
 
 
 def data(text):

@@ -1,4 +1,4 @@
-"""Write the tables of variables in roles/*/README.md from each role's meta/argument_specs.yml.
+"""Write the tables of variables in roles/*/README.md and docs/variables.md from each role's meta/argument_specs.yml.
 
     python tests/support/role_readmes.py            write them
     python tests/support/role_readmes.py --check    name the files that are not as they should be, and fail
@@ -21,6 +21,13 @@ import yaml
 ROLES = Path(__file__).parents[2] / "roles"
 BEGIN = "<!-- variables: written by tests/support/role_readmes.py, do not edit -->"
 END = "<!-- end of variables -->"
+PAGE_HEAD = """# Every variable
+
+<!-- written by tests/support/role_readmes.py, do not edit -->
+
+What an inventory says of a site first is `site_x`, in [playbooks/group_vars/all.yml](../playbooks/group_vars/all.yml),
+which hands it to the roles. All of a role's own variables can be set in an inventory as well:
+"""
 
 # Ansible's markup: a letter, and an argument in which \ makes the next character plain
 MARKUP = re.compile(r"\b(O|V|C|E|RV|M|P|U|L|R|B|I)\(((?:\\.|[^\\)])*)\)")
@@ -84,12 +91,23 @@ def rows(options: dict[str, dict[str, Any]], prefix: str = "") -> Iterator[str]:
         yield from rows(option.get("options", {}), f"{full}[]." if kind(option).startswith("list") else f"{full}.")
 
 
-def table(role: Path) -> str:
-    """Make the part of a role's README that lies between the markers."""
+def specification(role: Path) -> dict[str, Any]:
     spec = yaml.safe_load((role / "meta" / "argument_specs.yml").read_text(encoding="utf-8"))
-    options = spec["argument_specs"]["main"]["options"]
-    lines = ["| variable | type | default | meaning |", "|---|---|---|---|", *rows(options)]
-    return "\n".join([BEGIN, "", *lines, "", END])
+    return dict(spec["argument_specs"]["main"])
+
+
+def table(role: Path) -> list[str]:
+    return ["| variable | type | default | meaning |", "|---|---|---|---|", *rows(specification(role)["options"])]
+
+
+def page(roles: list[Path]) -> str:
+    """Make the page with the variables of all roles."""
+    links = ", ".join(f"[{role.name}](#{role.name})" for role in roles)
+    parts = [PAGE_HEAD + links + "."]
+    for role in roles:
+        about = to_markdown(specification(role)["short_description"])
+        parts += [f"## {role.name}\n\n{about}: [README](../roles/{role.name}/README.md)\n", "\n".join(table(role))]
+    return "\n\n".join(part.strip("\n") for part in parts) + "\n"
 
 
 def wanted(role: Path) -> str:
@@ -100,7 +118,7 @@ def wanted(role: Path) -> str:
     _old, end, after = rest.partition(END)
     if not (begin and end):
         sys.exit(f"{readme} needs the lines\n{BEGIN}\n{END}")
-    return before + table(role) + after
+    return before + "\n".join([BEGIN, "", *table(role), "", END]) + after
 
 
 def main() -> None:
@@ -108,12 +126,14 @@ def main() -> None:
     if sys.argv[1:] and not check:
         sys.exit(__doc__)
     stale = []
-    for role in sorted(path.parent.parent for path in ROLES.glob("*/meta/argument_specs.yml")):
-        readme, text = role / "README.md", wanted(role)
-        if readme.read_text(encoding="utf-8") != text:
-            stale.append(str(readme.relative_to(ROLES.parent)))
+    roles = sorted(path.parent.parent for path in ROLES.glob("*/meta/argument_specs.yml"))
+    pages = {role / "README.md": wanted(role) for role in roles} | {ROLES.parent / "docs" / "variables.md": page(roles)}
+    for path, text in pages.items():
+        if not path.exists() or path.read_text(encoding="utf-8") != text:
+            stale.append(str(path.relative_to(ROLES.parent)))
             if not check:
-                readme.write_text(text, encoding="utf-8")
+                path.parent.mkdir(exist_ok=True)
+                path.write_text(text, encoding="utf-8")
     if stale and check:
         sys.exit(f"not as meta/argument_specs.yml says: {', '.join(stale)}; run python tests/support/role_readmes.py")
     if stale:

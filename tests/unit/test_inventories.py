@@ -230,3 +230,47 @@ def test_hosts_can_be_listed(root: Path, runs: dict[str, subprocess.CompletedPro
 def test_the_secrets_here_are_those_of_the_environments(root: Path) -> None:
     for name in ENVIRONMENTS:
         assert set(values(root, name, "vault.yml")) == set(SECRETS) | OWN_SECRETS[name]
+
+
+# --- the examples of docs/
+
+
+EXAMPLES = ["reef", "tide", "kelp"]
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_every_role_takes_an_example(root: Path, ansible: Ansible, name: str) -> None:
+    """All that can be said without a host: each role's specification and rules, with what the inventory hands it."""
+    folder = root / "docs" / "examples" / name
+    done = ansible("playbook", "--inventory", folder, "playbooks/validate.yml")
+
+    assert done.returncode == 0, done.stdout[-3000:]
+    parts = yaml.safe_load((folder / "hosts.yml").read_text())["all"]["children"]
+    validated = set(re.findall(r"^TASK \[coralnet\.server\.(\w+) :", done.stdout, re.MULTILINE))
+    roles = {"web": {"nginx", "letsencrypt", "django_app", "gunicorn"}, "database": {"postgresql"}}
+    roles |= {"cache": {"redis"}, "worker": {"worker"}, "mail": {"postfix"}}
+    assert validated == {role for part in parts for role in roles.get(part, set())}
+
+
+@pytest.mark.parametrize("name", EXAMPLES)
+def test_an_example_has_no_secret_but_in_its_vault(root: Path, name: str) -> None:
+    folder = root / "docs" / "examples" / name / "group_vars" / name
+    vault = yaml.safe_load((folder / "vault.yml").read_text())
+
+    assert set(re.findall(r"\bvault_\w+", (folder / "main.yml").read_text())) == set(vault)
+    assert all(PLACEHOLDER in value for value in vault.values())
+
+
+def test_the_page_names_every_example(root: Path) -> None:
+    text = (root / "docs" / "bring-your-own.md").read_text()
+
+    assert set(re.findall(r"\(examples/(\w+)\)", text)) == set(EXAMPLES)
+    assert {path.name for path in (root / "docs" / "examples").iterdir()} == set(EXAMPLES)
+
+
+def test_the_page_names_variables_that_exist(root: Path) -> None:
+    text = (root / "docs" / "bring-your-own.md").read_text()
+    known = (root / "docs" / "variables.md").read_text() + (root / "playbooks" / "group_vars" / "all.yml").read_text()
+
+    for variable in re.findall(r"`(site_\w+|django_app_\w+|gunicorn_\w+|nginx_\w+|smoke_\w+)", text):
+        assert re.search(rf"\b{variable}", known), variable

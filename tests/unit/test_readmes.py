@@ -36,26 +36,32 @@ def test_a_stale_table_is_found_and_written(
     role = tmp_path / "roles" / "reef"
     (role / "meta").mkdir(parents=True)
     options = {"reef_size": {"type": "int", "default": 3, "description": "How large."}}
-    (role / "meta" / "argument_specs.yml").write_text(
-        yaml.safe_dump({"argument_specs": {"main": {"options": options}}})
-    )
+    spec = {"argument_specs": {"main": {"short_description": "A V(reef)", "options": options}}}
+    (role / "meta" / "argument_specs.yml").write_text(yaml.safe_dump(spec))
     readme = role / "README.md"
     readme.write_text(f"# reef\n\nWords.\n\n{tool.BEGIN}\nold\n{tool.END}\nmore words\n")
     monkeypatch.setattr(tool, "ROLES", tmp_path / "roles")
 
     monkeypatch.setattr(sys, "argv", ["role_readmes.py", "--check"])
-    with pytest.raises(SystemExit, match=r"not as meta/argument_specs\.yml says: roles/reef/README\.md"):
+    with pytest.raises(
+        SystemExit, match=r"not as meta/argument_specs\.yml says: roles/reef/README\.md, docs/variables\.md"
+    ):
         tool.main()
     assert "old" in readme.read_text()
 
     monkeypatch.setattr(sys, "argv", ["role_readmes.py"])
     tool.main()
-    assert capsys.readouterr().out == "written: roles/reef/README.md\n"
+    assert capsys.readouterr().out == "written: roles/reef/README.md, docs/variables.md\n"
     assert readme.read_text() == (
         f"# reef\n\nWords.\n\n{tool.BEGIN}\n\n"
         "| variable | type | default | meaning |\n|---|---|---|---|\n"
         "| `reef_size` | int | `3` | How large. |\n"
         f"\n{tool.END}\nmore words\n"
+    )
+    assert (tmp_path / "docs" / "variables.md").read_text() == (
+        f"{tool.PAGE_HEAD}[reef](#reef).\n\n## reef\n\nA `reef`: [README](../roles/reef/README.md)\n\n"
+        "| variable | type | default | meaning |\n|---|---|---|---|\n"
+        "| `reef_size` | int | `3` | How large. |\n"
     )
 
     monkeypatch.setattr(sys, "argv", ["role_readmes.py", "--check"])

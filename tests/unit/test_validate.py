@@ -27,6 +27,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:invalid escape sequence:Deprecat
 VALIDATED = [role for role in NAMES if (ROLES / role / "tasks" / "validate.yml").exists()]
 
 
+PRIVATE = "-----BEGIN OPENSSH PRIVATE KEY-----\nAAAA\n-----END OPENSSH PRIVATE KEY-----\n"
+
+
 @dataclass(frozen=True)
 class Bad:
     """Values that a role refuses, and words that its message has."""
@@ -244,6 +247,35 @@ BAD = [
     bad("django_app", "Set django_app_verify", django_app_allowed_signers=["anna@example.org ssh-ed25519 AAAA"]),
     bad("django_app", "django_app_verify", django_app_verify="tags"),
     bad("django_app", "django_app_installer", django_app_installer="conda"),
+    *(
+        bad("django_app", "Set django_app_repository to a package", **{"django_app_version": "2.1.0", **values})
+        for values in (
+            {"django_app_repository": "package:"},
+            {"django_app_repository": "package:a b"},
+            {"django_app_repository": "package:reef==2.0"},
+            {"django_app_repository": "package:reef", "django_app_version": "main"},
+            {"django_app_repository": "package:reef", "django_app_version": "2.0; import os"},
+            {"django_app_repository": "package:reef", "django_app_verify": "tag"},
+            {"django_app_repository": "package:reef", "django_app_secrets_example": ".env.example"},
+        )
+    ),
+    *(
+        bad("django_app", "Set django_app_deploy_key", **values)
+        for values in (
+            {"django_app_deploy_key": PRIVATE},
+            {"django_app_known_hosts": ["git.example ssh-ed25519 AAAA"]},
+            {"django_app_deploy_key": "ssh-ed25519 AAAA", "django_app_known_hosts": ["git.example ssh-ed25519 AAAA"]},
+            {"django_app_deploy_key": PRIVATE, "django_app_known_hosts": ["git.example"]},
+            {"django_app_deploy_key": PRIVATE, "django_app_known_hosts": ["# git.example:22 SSH-2.0"]},
+        )
+    ),
+    *(bad("django_app", "django_app_python_path", django_app_python_path=[path]) for path in ("../lib", "a:b")),
+    bad("django_app", "django_app_project_directory", django_app_project_directory="../x"),
+    *(bad("gunicorn", "Set gunicorn_config", gunicorn_config=path) for path in ("/etc/x.py", "../x.py", "a/../x")),
+    *(bad("gunicorn", "gunicorn_bind", gunicorn_bind=[at]) for at in ("8000", "localhost:8000", "::1:8000", "/run/x")),
+    bad("gunicorn", "gunicorn_arguments", gunicorn_arguments=["--reload\nUser=root"]),
+    bad("nginx", "nginx_other_sites", nginx_other_sites=["../x"]),
+    bad("nginx", "nginx_other_sites", nginx_other_sites=["reef"], nginx_sites=site()),
     # gunicorn
     *(bad("gunicorn", name, without=(name,)) for name in ("gunicorn_name", "gunicorn_app", "gunicorn_host")),
     *(
@@ -516,6 +548,24 @@ GOOD = [
             ],
         },
     ),
+    (
+        "django_app",
+        {
+            "django_app_repository": "package:reef[pdf,s3]",
+            "django_app_version": "2.1.0rc1",
+            "django_app_project_directory": "/srv/reef",
+            "django_app_python_path": ["lib", "/opt/shared"],
+            "django_app_directories": [{"path": "/srv/media/reef", "mode": "2770", "owner": "root", "group": "adm"}],
+        },
+    ),
+    (
+        "django_app",
+        {
+            "django_app_deploy_key": PRIVATE,
+            "django_app_known_hosts": ["[git.example]:2222 ssh-ed25519 AAAA", "@cert-authority *.example ssh-rsa AAAA"],
+        },
+    ),
+    ("gunicorn", {"gunicorn_bind": ["127.0.0.1:8000", "[::1]:8000"], "gunicorn_config": "deploy/gunicorn.py"}),
     ("gunicorn", {"gunicorn_timeout": 0, "gunicorn_front": "https://127.0.0.1:8443/"}),
     ("gunicorn", {"gunicorn_workers": "3"}),
     ("letsencrypt", {"letsencrypt_certificates": [], "letsencrypt_refused_suffixes": []}),

@@ -1,0 +1,12 @@
+from django.db import models
+
+
+class Place(models.Model):
+    name = models.CharField(max_length=80)
+
+
+class Job(models.Model):
+    seconds = models.FloatField(default=0)
+    started = models.BooleanField(default=False)
+    done = models.BooleanField(default=False)
+    by = models.CharField(max_length=80, blank=True)

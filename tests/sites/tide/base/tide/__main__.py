@@ -1,0 +1,9 @@
+"""Management commands: python -m tide migrate."""
+
+import os
+import sys
+
+from django.core.management import execute_from_command_line
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "tide.settings")
+execute_from_command_line(sys.argv)

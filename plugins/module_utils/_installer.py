@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 class BuildError(Exception):
@@ -49,6 +49,11 @@ class Wanted:
     requirements: list[str]
     packages: list[str]
     hashed: bool
+    command: list[str] = field(default_factory=list)
+    extra: list[list[str]] = field(default_factory=list)
+
+    def made_by(self, otherwise: list[str]) -> list[str]:
+        return [*(self.command or otherwise), self.path]
 
     @property
     def words(self) -> list[str]:
@@ -57,12 +62,14 @@ class Wanted:
 
 def install_with_pip(run: Program, wanted: Wanted, upgrade: bool) -> None:
     """Pip checks hashes where a file has them."""
-    run("make the virtual environment", [wanted.python, "-m", "venv", wanted.path], {})
+    run("make the virtual environment", wanted.made_by([wanted.python, "-m", "venv"]), {})
     pip = [os.path.join(wanted.path, "bin", "python"), "-m", "pip", "--disable-pip-version-check", "install"]
     if upgrade:
         run("upgrade pip", [*pip, "--upgrade", "pip"], {})
     if wanted.words:
         run("install the requirements with pip", [*pip, *wanted.words], {})
+    for words in wanted.extra:
+        run(f"install {' '.join(words)} with pip", [*pip, *words], {})
 
 
 def install_with_uv(run: Program, wanted: Wanted, uv: str, environment: dict[str, str], like: str) -> None:
@@ -75,12 +82,18 @@ def install_with_uv(run: Program, wanted: Wanted, uv: str, environment: dict[str
     if like:
         run("copy the virtual environment", ["sh", "-euc", COPY, "sh", like, wanted.path], {})
     else:
-        run("make the virtual environment", [uv, "venv", "--quiet", "--python", wanted.python, wanted.path], variables)
+        run(
+            "make the virtual environment",
+            wanted.made_by([uv, "venv", "--quiet", "--python", wanted.python]),
+            variables,
+        )
     target = ["--python", os.path.join(wanted.path, "bin", "python")]
     strict = ["--require-hashes"] if wanted.hashed else ["--exact", "--upgrade"]
     if wanted.words:
         words = [uv, "pip", "install", "--quiet", *target, *strict, *wanted.words]
         run("install the requirements with uv", words, variables)
+    for extra in wanted.extra:
+        run(f"install {' '.join(extra)} with uv", [uv, "pip", "install", "--quiet", *target, *extra], variables)
     run(
         "tidy the virtual environment", ["rm", "-f", os.path.join(wanted.path, ".lock")], {}
     )  # everybody could write it

@@ -93,6 +93,17 @@ options:
     description: The interpreter, a command on the host or a path.
     type: str
     default: python3
+  virtualenv:
+    description:
+      - Words of the command that makes a virtual environment, to which its path is added. Empty is the installer's own.
+    type: list
+    elements: str
+    default: []
+  extra_installs:
+    description: Further calls of the installer after the others, each the words after C(install).
+    type: list
+    elements: list
+    default: []
   installer:
     description: What installs the requirements.
     type: str
@@ -149,6 +160,7 @@ import json
 import os
 import re
 import shutil
+from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -173,6 +185,8 @@ from ansible_collections.coralnet.server.plugins.module_utils._venv import (
 
 # A new virtual environment gets the pip that comes with the interpreter
 VERSIONS = "import ensurepip, sys; print(sys.executable, sys.version, ensurepip.version())"
+# and another command brings its own, also for an interpreter that has none
+VERSION = "import sys; print(sys.executable + sys.version)"
 
 
 def keep_secret(module: AnsibleModule) -> None:
@@ -234,9 +248,12 @@ class Builder:
     def _find_venv(self) -> dict[str, Any]:
         """Share a virtual environment, or make one."""
         params = self._params
-        interpreter = self._run("make virtual environments", [params["python"], "-c", VERSIONS], {})
+        interpreter = self._run(
+            "make virtual environments", [params["python"], "-c", VERSION if params["virtualenv"] else VERSIONS], {}
+        )
+        interpreter += " ".join(params["virtualenv"])
         needs = [self._source, params["requirements"], params["packages"], self._environment, interpreter]
-        same = fingerprint(*needs)
+        same = "" if params["extra_installs"] else fingerprint(*needs)
         shared = "" if params["rebuild"] else reusable(self._root, "fingerprint", same)
         if shared:
             return {"venv": shared, "installed": False, "copied": ""}
@@ -252,6 +269,7 @@ class Builder:
         params = self._params
         is_hashed = hashed(self._source, params["requirements"])
         wanted = Wanted(path, params["python"], params["requirements"], params["packages"], is_hashed)
+        wanted = replace(wanted, command=params["virtualenv"], extra=params["extra_installs"])
         if params["installer"] == "pip":
             install_with_pip(self._run, wanted, params["upgrade_pip"])
             return
@@ -289,6 +307,8 @@ def main() -> None:
             "packages": {"type": "list", "elements": "str", "default": []},
             "environment": {"type": "dict", "default": {}, "no_log": True},
             "python": {"type": "str", "default": "python3"},
+            "virtualenv": {"type": "list", "elements": "str", "default": []},
+            "extra_installs": {"type": "list", "elements": "list", "default": []},
             "installer": {"type": "str", "choices": ["pip", "uv"], "default": "uv"},
             "upgrade_pip": {"type": "bool", "default": False},
             "uv": {"type": "path"},

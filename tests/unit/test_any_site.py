@@ -14,10 +14,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from ansible.parsing.dataloader import DataLoader
-from ansible.template import Templar
+from ansible.template import Templar, trust_as_template
 from ansible_collections.coralnet.server.plugins.module_utils._git import Mirror, mirror_of
-from rendering import render, role_variables
+from ansible_collections.coralnet.server.plugins.module_utils._installer import (
+    Wanted,
+    install_with_pip,
+    install_with_uv,
+)
+from rendering import ROLES, render, role_variables
 
 
 def run(argv: list[str]) -> tuple[int, str, str]:
@@ -102,6 +108,96 @@ def test_the_deploy_key_is_the_deploy_accounts_alone() -> None:
     ]
     assert "openssh-client" in value("django_app", "__django_app_packages", **key)
     assert "openssh-client" not in value("django_app", "__django_app_packages")
+
+
+# --- Python and requirements
+
+
+def calls(installer: str, **wanted: Any) -> list[list[str]]:
+    """Name the programs that an installer calls."""
+    seen: list[list[str]] = []
+
+    def program(_purpose: str, argv: list[str], _environment: dict[str, str]) -> str:
+        seen.append(argv)
+        return ""
+
+    what = Wanted("/v", "python3.9", ["a.txt", "/srv/b.txt"], ["gunicorn"], hashed=False, **wanted)
+    if installer == "pip":
+        install_with_pip(program, what, upgrade=False)
+    else:
+        install_with_uv(program, what, "uv", {}, like="")
+    return seen
+
+
+@pytest.mark.parametrize(("installer", "make"), [("pip", ["python3.9", "-m", "venv"]), ("uv", ["uv", "venv"])])
+def test_a_virtual_environment_is_made_by_the_command_that_is_named(installer: str, make: list[str]) -> None:
+    assert calls(installer)[0][: len(make)] == make
+    first = calls(installer, command=["/opt/python2.7/bin/virtualenv", "--quiet"])[0]
+    assert first == ["/opt/python2.7/bin/virtualenv", "--quiet", "/v"]
+
+
+@pytest.mark.parametrize("installer", ["pip", "uv"])
+def test_further_calls_of_the_installer_come_last_with_their_own_arguments(installer: str) -> None:
+    extra = [["--no-deps", "legacy==1.2"], ["--no-binary", ":all:", "x"]]
+    found = [argv for argv in calls(installer, extra=extra) if "install" in argv]
+
+    assert found[0][-5:] == ["--requirement", "a.txt", "--requirement", "/srv/b.txt", "gunicorn"]
+    assert [argv[-len(words) :] for argv, words in zip(found[1:], extra, strict=True)] == extra
+
+
+def test_other_ways_to_build_make_another_release() -> None:
+    """What a release is built with decides whether one that is there is taken again."""
+    inputs = [
+        value("django_app", "__django_app_inputs", **variables)
+        for variables in (
+            {},
+            {"django_app_python": "python3.9"},
+            {"django_app_virtualenv": ["virtualenv"]},
+            {"django_app_requirements": ["a.txt", "/srv/b.txt"]},
+            {"django_app_extra_packages": ["gunicorn"]},
+            {"django_app_extra_installs": [["x"]]},
+        )
+    ]
+    assert len({json.dumps(each, sort_keys=True) for each in inputs}) == len(inputs)
+
+
+# --- steps
+
+
+def test_a_step_has_a_command_an_account_a_directory_and_an_environment() -> None:
+    [task] = yaml.safe_load((ROLES / "django_app" / "tasks" / "steps.yml").read_text())
+    step = {
+        "name": "messages",
+        "command": ["django-admin", "compilemessages"],
+        "user": "reef-deploy",
+        "directory": "web",
+        "environment": {"A": "b c", "N": 1},
+        "once": True,
+    }
+    variables = {**role_variables("django_app"), "__django_app_plan": {"release": "one"}}
+
+    def words(item: dict[str, Any]) -> list[str]:
+        templar = Templar(loader=DataLoader(), variables={**variables, "item": item})
+        found = templar.template(trust_as_template(task["ansible.builtin.command"]["argv"]))
+        return list(map(str, found))[4:]
+
+    run = ["/srv/www/reef/run", "--instance", "one"]
+    assert words({"name": "plain", "command": ["true"]}) == ["", *run, "true"]
+    assert words(step) == [
+        "/srv/www/reef/steps/messages",
+        *run,
+        *("--user", "reef-deploy", "--directory", "web", "env", "A=b c", "N=1", "django-admin", "compilemessages"),
+    ]
+
+
+@pytest.mark.parametrize(("command", "remembered"), [(["true"], True), (["false"], False)])
+def test_a_step_is_remembered_when_it_has_succeeded(tmp_path: Path, command: list[str], remembered: bool) -> None:
+    mark = tmp_path / "steps" / "places"
+    script = value("django_app", "__django_app_step")
+
+    done = subprocess.run(["sh", "-euc", script, "sh", str(mark), *command], check=False)
+
+    assert (done.returncode == 0, mark.exists()) == (remembered, remembered)
 
 
 # --- layout, environment, config files: the site's `run`

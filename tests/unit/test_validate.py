@@ -269,6 +269,17 @@ BAD = [
             {"django_app_deploy_key": PRIVATE, "django_app_known_hosts": ["# git.example:22 SSH-2.0"]},
         )
     ),
+    *(
+        bad("django_app", "django_app_steps_before_static", **values)
+        for values in (
+            {"django_app_steps_before_static": [{"name": "a b", "command": ["true"]}]},
+            {"django_app_steps_after_static": [{"name": "..", "command": ["true"]}]},
+            {"django_app_steps_after_static": [{"name": "a", "command": []}]},
+            {"django_app_steps_after_migrate": [{"name": "a", "command": ["true"]}] * 2},
+            {"django_app_extra_installs": [[]]},
+        )
+    ),
+    bad("django_app", "command", django_app_steps_before_static=[{"name": "a"}]),
     *(bad("django_app", "django_app_python_path", django_app_python_path=[path]) for path in ("../lib", "a:b")),
     bad("django_app", "django_app_project_directory", django_app_project_directory="../x"),
     *(bad("gunicorn", "Set gunicorn_config", gunicorn_config=path) for path in ("/etc/x.py", "../x.py", "a/../x")),

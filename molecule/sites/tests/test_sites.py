@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 import time
 from typing import Any
@@ -59,6 +60,10 @@ def test_requirements_and_constraints_of_the_host(tide: Site) -> None:
 
 def test_management_commands_without_a_manage_py(tide: Site) -> None:
     assert "no issues" in tide.run("python -m tide check 2>&1")
+
+
+def test_the_virtual_environment_is_made_by_another_command(tide: Site) -> None:
+    assert "the-tide" in tide.host.file(f"{tide.root}/current/venv/pyvenv.cfg").content_string
 
 
 def test_the_application_serves_its_static_files(tide: Site) -> None:
@@ -124,7 +129,10 @@ def test_the_deploy_key_is_nobody_elses(kelp: Site) -> None:
 def test_settings_in_the_tree(kelp: Site) -> None:
     assert kelp.host.file(f"{kelp.root}/current/src/web/.env").linked_to == f"{kelp.root}/shared/kelp.env"
     asked = "from django.conf import settings; print(settings.SECRET_KEY)"
-    assert kelp.run(f'python manage.py shell -v 0 -c "{asked}"') == "lab-only-'5d$1f #0b8e\""
+    assert (
+        kelp.run(f'python manage.py shell -v 0 -c "{asked}"')
+        == "lab-only-'5d$1f #0b8e\"-7c1e90ab44d2f83b6a05e7d9c2f1b8"
+    )
 
 
 def test_https_as_the_site_understands_it(kelp: Site) -> None:
@@ -165,6 +173,19 @@ def test_media_elsewhere(kelp: Site) -> None:
     assert writable.split() == [f"{kelp.root}/shared", "/srv/media/kelp"]
 
 
+def test_steps_before_and_after_static_files_and_after_migrations(kelp: Site) -> None:
+    # Compiled into the source, which the site itself cannot write
+    assert "Kelpwouden" in kelp.get("/", Accept_Language="nl").text
+    compiled = kelp.host.file(f"{kelp.root}/current/src/web/locale/nl/LC_MESSAGES/django.mo")
+    assert (compiled.user, compiled.group) == ("kelp-deploy", "kelp")
+    # Of what was collected
+    style = re.findall(r'/static/(css/kelp\.\w+\.css)"', kelp.get("/").text)
+    assert style[0] in kelp.get("/static/assets.txt").text.split()
+    # Data, once for all releases
+    assert "places 2" in kelp.get("/").text
+    assert kelp.host.check_output(f"ls {kelp.root}/steps") == "places"
+
+
 def test_workers_and_timers(kelp: Site) -> None:
     listing = "systemctl list-units --plain --no-legend --state=active 'kelp.*'"
     assert {line.split(".")[1].split("@")[0] for line in kelp.host.check_output(listing).splitlines()} == {
@@ -194,6 +215,9 @@ def test_updates(tide: Site, kelp: Site) -> None:
     # SIGINT lets the queue end its job
     assert f"job {job} by {older}" in kelp.get("/").text
     assert "coralnet-sample-tide==2.0" in words(results[0])
+    assert "tide.0002_reading_place" in words(results[0])
+    assert "places 2" in kelp.get("/").text
+    assert "Kelpwouden" in kelp.get("/", Accept_Language="nl").text
 
 
 def test_ways_back(tide: Site, kelp: Site) -> None:

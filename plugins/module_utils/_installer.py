@@ -22,11 +22,10 @@ class BuildError(Exception):
 Program = Callable[[str, list[str], dict[str, str]], str]
 """Runs words in the release's source with more variables, and returns their output; it is told what for."""
 
-# uv does not read pip's variables
 RENAMED = {"PIP_CERT": "SSL_CERT_FILE", "PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL": "UV_INDEX"}
 # It compiles only when it is told to, and the site may not, which writes nothing there. Files are copied out of its
 # cache, since links to what is there would have the deploy account's group and not the site's.
-UV = {"UV_COMPILE_BYTECODE": "1", "UV_LINK_MODE": "copy", "UV_PYTHON_DOWNLOADS": "never"}
+FOR_OTHERS = {"UV_COMPILE_BYTECODE": "1", "UV_LINK_MODE": "copy"}
 # All but the record of the other one, and with its own path where a script says it. Modes are not preserved, or
 # directories would lose the bit that gives what is made in them to the site's group.
 COPY = """
@@ -60,6 +59,12 @@ class Wanted:
         return [word for file in self.requirements for word in ("--requirement", file)] + self.packages
 
 
+def for_uv(environment: dict[str, str]) -> dict[str, str]:
+    """Say to uv what pip's variables say; it reads none of them."""
+    told = {RENAMED[name]: value for name, value in environment.items() if name in RENAMED}
+    return {"UV_PYTHON_DOWNLOADS": "never", **told, **environment}
+
+
 def install_with_pip(run: Program, wanted: Wanted, upgrade: bool) -> None:
     """Pip checks hashes where a file has them."""
     run("make the virtual environment", wanted.made_by([wanted.python, "-m", "venv"]), {})
@@ -77,8 +82,7 @@ def install_with_uv(run: Program, wanted: Wanted, uv: str, environment: dict[str
 
     What comes out is the same: uv resolves all of it anew and takes away what nobody asks for.
     """
-    named = {RENAMED[name]: value for name, value in environment.items() if name in RENAMED}
-    variables = {**UV, **named, **environment}
+    variables = {**FOR_OTHERS, **for_uv(environment)}
     if like:
         run("copy the virtual environment", ["sh", "-euc", COPY, "sh", like, wanted.path], {})
     else:

@@ -243,13 +243,6 @@ def distributions(python: str, run: Run) -> list[str]:
     return out.split() if rc == 0 else []
 
 
-def for_uv(pip: Mapping[str, str]) -> dict[str, str]:
-    """Say to uv what pip's variables say; it reads none of them."""
-    names = {"PIP_CERT": "SSL_CERT_FILE", "PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PIP_EXTRA_INDEX_URL": "UV_INDEX"}
-    told = {own: pip[name] for name, own in names.items() if name in pip}
-    return {"UV_PYTHON_DOWNLOADS": "never", **told, **pip}
-
-
 def install(params: Mapping[str, Any], uv: str, run: Run) -> None:
     """Make the virtual environment, or bring the one that there is to what the requirements say."""
     venv = params["venv"]

@@ -61,7 +61,7 @@ options:
     type: str
     default: ""
 seealso:
-  - module: coralnet.server.release_venv
+  - module: coralnet.server.release_build
 """
 
 EXAMPLES = r"""
@@ -85,11 +85,11 @@ import json
 import os
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.coralnet.server.plugins.module_utils._installer import for_uv
 from ansible_collections.coralnet.server.plugins.module_utils._run import runner
 from ansible_collections.coralnet.server.plugins.module_utils._runserver import (
     RunserverError,
     distributions,
-    for_uv,
     install,
 )
 from ansible_collections.coralnet.server.plugins.module_utils._venv import fingerprint

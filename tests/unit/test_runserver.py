@@ -14,11 +14,11 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from ansible_collections.coralnet.server.plugins.module_utils._installer import for_uv
 from ansible_collections.coralnet.server.plugins.module_utils._runserver import (
     Runserver,
     RunserverError,
     find_uv,
-    for_uv,
     port_is_free,
     python_works,
     site_of,

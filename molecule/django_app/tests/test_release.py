@@ -174,11 +174,14 @@ def parents(process):
     with open(f"/proc/{process}/stat") as file:
         parent = int(file.read().rpartition(")")[2].split()[1])
     return [*parents(parent), parent] if parent > 1 else []
-for process in filter(str.isdigit, os.listdir("/proc")):
-    with contextlib.suppress(OSError):
-        if os.stat(f"/proc/{process}").st_uid == pwd.getpwnam("builder").pw_uid:
-            for each in [*parents(process), int(process)]:
-                os.kill(each, 9)
+killed = False
+while not killed:  # it may just be between two programs
+    for process in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            if os.stat(f"/proc/{process}").st_uid == pwd.getpwnam("builder").pw_uid:
+                for each in [*parents(process), int(process)]:
+                    os.kill(each, 9)
+                    killed = True
 """
 
 

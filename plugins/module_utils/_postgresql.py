@@ -55,10 +55,14 @@ class Server:
         self._maintenance = maintenance
         self._programs = programs
 
-    def sql(self, *statements: str, database: str = "") -> str:
-        """Run statements, each a transaction of its own, and give what they answer."""
+    def sql(self, *statements: str, database: str = "", terse: bool = False) -> str:
+        """Run statements, each a transaction of its own, and give what they answer.
+
+        What PostgreSQL says of a refusal may have values of rows in it, unless it is to be terse.
+        """
         words = [word for statement in statements for word in ("--command", statement)]
         quiet = ["--no-psqlrc", "--quiet", "--no-align", "--tuples-only", "--no-password", "--set=ON_ERROR_STOP=1"]
+        quiet += ["--set=VERBOSITY=terse"] if terse else []
         return self.program("psql", *quiet, f"--dbname={database or self._maintenance}", *words).strip()
 
     def program(self, name: str, *words: str) -> str:

@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from typing import Any
 
 from ansible_collections.coralnet.server.plugins.module_utils._postgresql import (
@@ -26,6 +27,10 @@ SHAPE = """
 select to_jsonb(d) || jsonb_build_object('owner', pg_get_userbyid(datdba), 'charset', pg_encoding_to_char(encoding),
   'tablespace', spcname)
 from pg_database d join pg_tablespace t on t.oid = dattablespace where datname = {}
+"""
+# A server's log has the row with which a statement failed, unless a superuser says otherwise
+TELL_NO_ROWS = """
+select set_config('log_error_verbosity', 'terse', false) from pg_roles where rolname = current_user and rolsuper
 """
 SEND_AWAY = "select pg_terminate_backend(pid) from pg_stat_activity where datname in ({}, {})"
 # What is set for the database itself is in no dump: who may connect, and settings. These six have lists as they are.
@@ -55,12 +60,23 @@ select coalesce(json_agg(statement), '[]') from (
 class Restorer:
     """The database of a site, the one that is made beside it, and the one that it was."""
 
-    def __init__(self, server: Server, database: str, *, local: bool, jobs: int) -> None:
+    def __init__(
+        self,
+        server: Server,
+        database: str,
+        *,
+        local: bool,
+        jobs: int,
+        foreign: bool = False,
+        statements: Sequence[str] = (),
+    ) -> None:
         self._server = server
         self._database = database
         self._fresh = f"{database}_restoring"
         self._local = local
         self._jobs = jobs
+        self._foreign = foreign
+        self._statements = statements
 
     def check(self, path: str, *, whole: bool) -> None:
         """Look whether it could be done, before anything is; a restore finds a dump that is not whole by itself."""
@@ -82,9 +98,14 @@ class Restorer:
         replaced = f"{self._database}_replaced_{time.strftime('%Y%m%d%H%M%S', time.gmtime(now))}"
         self._drop(self._fresh)
         try:
-            self._server.sql(f"create database {identifier(self._fresh)} {self._like()}")
+            shape = self._shape()
+            self._server.sql(f"create database {identifier(self._fresh)} {self._like(shape)}")
             words = ["--exit-on-error", "--no-password", f"--jobs={self._jobs}", f"--dbname={self._fresh}"]
+            if self._foreign:
+                words += self._as_own(shape["owner"])
             self._server.program("pg_restore", *words, path)
+            for number, statement in enumerate(self._statements, 1):
+                self._change(number, statement)
             # Without statistics the first requests would be slow
             self._server.sql("analyze", database=self._fresh)
             self._take_over_settings()
@@ -101,9 +122,27 @@ class Restorer:
         self._exchange(replaced, self._fresh)
         self._drop(self._fresh)
 
-    def _like(self) -> str:
-        """Have the new database be as the other one is; its columns have other names in other versions."""
+    def _as_own(self, owner: str) -> list[str]:
+        """Restore what another server's roles owned as the owner's; who else had rights there is nobody here.
+
+        Extensions are made before, because the owner may not be allowed to.
+        """
+        for name in self._server.sql("select extname from pg_extension", database=self._database).splitlines():
+            self._server.sql(f"create extension if not exists {identifier(name)}", database=self._fresh)
+        return ["--no-owner", "--no-privileges", "--no-comments", f"--role={owner}"]
+
+    def _change(self, number: int, statement: str) -> None:
+        try:
+            self._server.sql(TELL_NO_ROWS, statement, database=self._fresh, terse=True)
+        except PostgresError as exc:
+            raise PostgresError(f"statement {number} for the copy: {exc}") from exc
+
+    def _shape(self) -> dict[str, Any]:
         row: dict[str, Any] = json.loads(self._server.sql(SHAPE.format(literal(self._database))))
+        return row
+
+    def _like(self, row: dict[str, Any]) -> str:
+        """Have the new database be as the other one is; its columns have other names in other versions."""
         words = [
             f"with owner {identifier(row['owner'])} template template0 encoding {literal(row['charset'])}",
             f"lc_collate {literal(row['datcollate'])} lc_ctype {literal(row['datctype'])}",

@@ -35,6 +35,20 @@ options:
   undo:
     description: Instead of restoring a dump, put the database of this name back, which an earlier run has replaced.
     type: str
+  foreign:
+    description:
+      - Whether the dump is another server's. All in it becomes the database's owner's, and privileges and comments are
+        left out. Extensions that the database has are made before.
+    type: bool
+    default: false
+  statements:
+    description:
+      - SQL that is run in the restored database, in this order, before it takes the other's place. Each is a
+        transaction of its own.
+      - One that fails leaves the database as it was. The message has its number and PostgreSQL's words.
+    type: list
+    elements: str
+    default: []
 seealso:
   - module: coralnet.server.postgresql_dump
 """
@@ -47,6 +61,17 @@ EXAMPLES = r"""
   become: true
   become_user: postgres
   register: restored
+
+- name: Put another server's dump in the place of the database, without its addresses
+  coralnet.server.postgresql_restore:
+    database: coralnet
+    path: /var/backups/production.pgc
+    foreign: true
+    statements:
+      - update auth_user set email = 'user' || id || '@staging.invalid'
+      - delete from django_session
+  become: true
+  become_user: postgres
 
 - name: Have the database back that it replaced
   coralnet.server.postgresql_restore:
@@ -84,7 +109,13 @@ from ansible_collections.coralnet.server.plugins.module_utils._run import runner
 
 def main() -> None:
     module = AnsibleModule(
-        argument_spec={**SPEC, "path": {"type": "path"}, "undo": {"type": "str"}},
+        argument_spec={
+            **SPEC,
+            "path": {"type": "path"},
+            "undo": {"type": "str"},
+            "foreign": {"type": "bool", "default": False},
+            "statements": {"type": "list", "elements": "str", "default": []},
+        },
         mutually_exclusive=[("path", "undo")],
         required_one_of=[("path", "undo")],
         supports_check_mode=True,
@@ -92,7 +123,14 @@ def main() -> None:
     params = module.params
     server = Server(runner(module, **environment(params)), params["login_database"], params["programs"])
     jobs = min(os.cpu_count() or 1, 4)
-    restorer = Restorer(server, params["database"], local=not params["login_host"], jobs=jobs)
+    restorer = Restorer(
+        server,
+        params["database"],
+        local=not params["login_host"],
+        jobs=jobs,
+        foreign=params["foreign"],
+        statements=params["statements"],
+    )
     replaced, start = "", time.monotonic()
     try:
         if params["path"]:

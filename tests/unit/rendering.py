@@ -13,6 +13,16 @@ ROLES = Path(__file__).parents[2] / "roles"
 NAMES = sorted(path.name for path in ROLES.iterdir() if path.is_dir())
 CANARY = "canary-4f0c1a"
 
+LOGIN = {
+    "host": "",
+    "port": 5432,
+    "user": "postgres",
+    "password": "",
+    "database": "postgres",
+    "ssl_mode": "prefer",
+    "ca_certificate": "",
+}
+
 # What a role cannot do without
 REQUIRED: dict[str, dict[str, Any]] = {
     "django_app": {"django_app_name": "reef", "django_app_repository": "https://git.example/reef.git"},
@@ -27,6 +37,20 @@ REQUIRED: dict[str, dict[str, Any]] = {
     "postfix": {"postfix_hostname": "www.reef.example", "postfix_root_address": "ops@away.example"},
     "postgresql": {},
     "redis": {},
+    "refresh": {
+        "refresh_name": "reef",
+        "refresh_environment": "staging",
+        "refresh_hosts": ["staging.example"],
+        "refresh_source": {
+            "environment": "production",
+            "web": "www.example",
+            "database_host": "db.example",
+            "database": "reef",
+            "media": "/srv/www/reef/shared/media",
+            "login": LOGIN,
+        },
+        "refresh_target": {"database_host": "staging.example", "database": "reef", "login": LOGIN},
+    },
     "runserver": {"runserver_name": "reef"},
     "smoke": {"smoke_name": "reef", "smoke_host": "reef.example"},
     "worker": {"worker_name": "reef"},
@@ -195,6 +219,17 @@ FULL: dict[str, dict[str, Any]] = {
         "redis_save": [],
         "redis_settings": {"timeout": 300},
         "redis_service": {"PrivateUsers": "no"},
+    },
+    "refresh": {
+        "refresh_protected": ["production", "archive"],
+        "refresh_directory": "/data/refresh",
+        "refresh_dump": "/data/dumps/reef.pgc",
+        "refresh_media": False,
+        "refresh_media_path": "/data/uploads",
+        "refresh_mail_domain": "sink.reef.example",
+        "refresh_reset_passwords": True,
+        "refresh_statements": ["update people set email = ''"],
+        "refresh_reset_statements": ["update people set password = ''"],
     },
     "runserver": {
         "runserver_place": "server",

@@ -37,6 +37,7 @@ class Postgres:
 
     def __init__(self, data: Path) -> None:
         self.calls: list[str] = []
+        self.words: list[str] = []
         self.refuse: dict[str, str] = {}
         self.shape = SHAPE
         self._data = data
@@ -46,6 +47,7 @@ class Postgres:
         words = [word for word in argv[1:] if word not in ("--command", "--no-password")]
         call = " ".join([program, *(word for word in words if program != "psql" or not word.startswith("--"))])
         self.calls.append(call)
+        self.words.append(" ".join(argv))
         for name in words:
             if program == "pg_dump" and name.startswith("--file="):
                 Path(name.removeprefix("--file=")).write_text("half a dump")
@@ -58,9 +60,8 @@ class Postgres:
             return 0, f"{self._data}\n", ""
         if "to_jsonb" in call:
             return 0, json.dumps(self.shape), ""
-        if "json_agg" in call:
-            return 0, '["grant CONNECT on database reef_restoring to reader"]', ""
-        return 0, "", ""
+        lists = {"pg_extension": "citext\n", "json_agg": '["grant CONNECT on database reef_restoring to reader"]'}
+        return 0, "".join(answer for piece, answer in lists.items() if piece in call), ""
 
 
 @pytest.fixture
@@ -179,6 +180,40 @@ def test_a_restore_exchanges_the_databases_last(server: Server, postgres: Postgr
         ' alter database "reef" rename to "reef_replaced_20261124101500";'
         ' alter database "reef_restoring" rename to "reef"',
     ]
+
+
+def test_another_servers_dump_becomes_the_owners_and_is_changed_before_the_exchange(
+    server: Server, postgres: Postgres
+) -> None:
+    changes = ["update people set email = ''", "delete from sessions"]
+    Restorer(server, "reef", local=True, jobs=2, foreign=True, statements=changes).restore("/dumps/reef.pgc", 0)
+
+    calls = [call for call in postgres.calls if "json" not in call]
+    restored = calls.index(
+        "pg_restore --exit-on-error --jobs=2 --dbname=reef_restoring"
+        " --no-owner --no-privileges --no-comments --role=reef /dumps/reef.pgc"
+    )
+    assert calls[restored - 2 : restored] == [
+        "psql select extname from pg_extension",
+        'psql create extension if not exists "citext"',
+    ]
+    assert [call.rpartition("rolsuper\n ")[2] for call in calls[restored + 1 : restored + 4]] == [
+        *changes,
+        "psql analyze",
+    ]
+    assert "rename" in calls[-1]
+
+
+def test_a_change_that_fails_is_told_without_values(server: Server, postgres: Postgres) -> None:
+    postgres.refuse["delete"] = "no"
+    restorer = Restorer(server, "reef", local=True, jobs=2, statements=["update a", "delete b", "update c"])
+
+    with pytest.raises(PostgresError, match=r"^reef is as it was, because .*: statement 2 for the copy: psql failed: "):
+        restorer.restore("/dumps/reef.pgc", 0)
+
+    assert not any("rename" in call or "update c" in call for call in postgres.calls)
+    assert ["terse" in words for words in postgres.words if "delete b" in words] == [True]
+    assert postgres.calls[-1] == 'psql drop database if exists "reef_restoring" with (force)'
 
 
 @pytest.mark.parametrize("column", ["datlocale", "daticulocale"])

@@ -60,6 +60,10 @@ def served(location: str, path: str = "/srv/x/") -> list[dict[str, Any]]:
     return site(files=[{"location": location, "path": path}])
 
 
+def source(**values: str) -> dict[str, Any]:
+    return {**REQUIRED["refresh"]["refresh_source"], **values}
+
+
 def nginx(word: str, sites: list[dict[str, Any]]) -> Bad:
     return bad("nginx", word, nginx_sites=sites)
 
@@ -449,6 +453,24 @@ BAD = [
     ),
     *(nginx("one line", site(banner=banner)) for banner in ("$host", "a\nb", "a\\b")),
     nginx("noindex", site(noindex="perhaps")),
+    # refresh
+    bad("refresh", "never written over", refresh_environment="production"),
+    bad("refresh", "never written over", refresh_environment="live", refresh_protected=["live"]),
+    *(
+        bad("refresh", "No host is known to copy from", refresh_source=source(**{name: ""}))
+        for name in ("web", "database_host")
+    ),
+    bad("refresh", "another environment", refresh_source=source(environment="staging")),
+    *(
+        bad("refresh", "hosts of its own", refresh_hosts=["staging.example", name])
+        for name in ("www.example", "db.example")
+    ),
+    *(
+        bad("refresh", "refresh_mail_domain", refresh_mail_domain=name)
+        for name in ("", "localhost", "a@b.example", "x'; --")
+    ),
+    bad("refresh", "takes people's addresses out", refresh_statements=[]),
+    *(bad("refresh", name, without=(name,)) for name in ("refresh_source", "refresh_target", "refresh_environment")),
     # postfix
     *(bad("postfix", name, without=(name,)) for name in ("postfix_hostname", "postfix_root_address")),
     *(

@@ -52,6 +52,7 @@ REQUIRED: dict[str, dict[str, Any]] = {
         "refresh_target": {"database_host": "staging.example", "database": "reef", "login": LOGIN},
     },
     "runserver": {"runserver_name": "reef"},
+    "services": {},
     "smoke": {"smoke_name": "reef", "smoke_host": "reef.example"},
     "worker": {"worker_name": "reef"},
 }
@@ -248,6 +249,16 @@ FULL: dict[str, dict[str, Any]] = {
         "runserver_root": "/data/sites/reef",
         "runserver_user": "reefer",
         "runserver_service": {"MemoryMax": "1G"},
+    },
+    "services": {
+        "services_wanted": [
+            {
+                "name": "memcached",
+                "packages": ["memcached"],
+                "settings": {"MemoryMax": "128M", "PrivateUsers": "no"},
+                "files": [{"path": "/etc/memcached.conf", "content": "-l 127.0.0.1\n"}],
+            }
+        ]
     },
     "smoke": {
         "smoke_root": "/data/sites/reef",

@@ -338,3 +338,14 @@ def test_sites_of_other_inventories_stay_enabled() -> None:
     enabled = value("nginx", "nginx_enabled_sites", nginx_sites=[site], nginx_other_sites=["kelp"])
 
     assert enabled == ["refuse", "reef", "kelp"]
+
+
+# --- backing services
+
+
+def test_a_service_has_settings_of_its_unit() -> None:
+    wanted = [{"name": "memcached", "settings": {"MemoryMax": "64M"}}, {"name": "plain"}]
+    [dropin] = value("services", "__services_dropin_texts", services_wanted=wanted)
+
+    assert dropin["path"] == "/etc/systemd/system/memcached.service.d/site.conf"
+    assert dropin["content"].endswith("[Service]\nMemoryMax=64M\n")

@@ -57,6 +57,8 @@ def variables(role: str, template: str, *, full: bool) -> dict[str, Any]:
         }
     if template == OVER and not full:  # there is none where there are no settings
         item |= {"runserver_settings_module": "config.settings", "runserver_settings": {"ALLOWED_HOSTS": ["127.0.0.1"]}}
+    if role == "services":
+        item = {"__services_item": FULL[role]["services_wanted"][0]}
     if role == "worker":
         item = {"__worker_item": TIMERS[0] if template == TIMED else WORKERS[not full]}
     return {**(FULL[role] if full else {}), **item}

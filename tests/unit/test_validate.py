@@ -288,6 +288,16 @@ BAD = [
     bad("django_app", "django_app_project_directory", django_app_project_directory="../x"),
     *(bad("gunicorn", "Set gunicorn_config", gunicorn_config=path) for path in ("/etc/x.py", "../x.py", "a/../x")),
     *(bad("gunicorn", "gunicorn_bind", gunicorn_bind=[at]) for at in ("8000", "localhost:8000", "::1:8000", "/run/x")),
+    *(
+        bad("services", "Give each of services_wanted", services_wanted=wanted)
+        for wanted in (
+            [{"name": "memcached.service"}],
+            [{"name": "../x"}],
+            [{"name": "a"}, {"name": "a"}],
+            [{"name": "a", "files": [{"path": "a.conf", "content": ""}]}],
+            [{"name": name, "files": [{"path": "/etc/a", "content": ""}]} for name in ("a", "b")],
+        )
+    ),
     bad("gunicorn", "gunicorn_arguments", gunicorn_arguments=["--reload\nUser=root"]),
     bad("nginx", "nginx_other_sites", nginx_other_sites=["../x"]),
     bad("nginx", "nginx_other_sites", nginx_other_sites=["reef"], nginx_sites=site()),

@@ -186,6 +186,12 @@ def test_steps_before_and_after_static_files_and_after_migrations(kelp: Site) ->
     assert kelp.host.check_output(f"ls {kelp.root}/steps") == "places"
 
 
+def test_a_program_beside_the_site(kelp: Site) -> None:
+    shown = "systemctl show --value --property=ActiveState,MemoryMax memcached"
+    assert set(kelp.host.check_output(shown).split()) == {"active", str(128 * 2**20)}
+    assert kelp.run("python -c 'import socket; socket.create_connection((\"127.0.0.1\", 11211), 5)' && echo ok") == "ok"
+
+
 def test_workers_and_timers(kelp: Site) -> None:
     listing = "systemctl list-units --plain --no-legend --state=active 'kelp.*'"
     assert {line.split(".")[1].split("@")[0] for line in kelp.host.check_output(listing).splitlines()} == {

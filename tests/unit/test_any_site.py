@@ -105,6 +105,8 @@ def test_the_deploy_key_is_the_deploy_accounts_alone() -> None:
         "IdentityFile ~/.ssh/deploy_key",
         "IdentitiesOnly yes",
         "StrictHostKeyChecking yes",
+        # ssh would write further keys of the server into the file
+        "UpdateHostKeys no",
     ]
     assert "openssh-client" in value("django_app", "__django_app_packages", **key)
     assert "openssh-client" not in value("django_app", "__django_app_packages")

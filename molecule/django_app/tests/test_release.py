@@ -113,6 +113,18 @@ def test_the_superuser_can_log_in(host: Any) -> None:
     assert in_release(host, f'python manage.py shell -c "{code.format(CANARY)}"').stdout.endswith("root\n")
 
 
+def test_the_superuser_is_what_the_vault_says(host: Any, deploy: Callable[..., Any]) -> None:
+    words = {"django_app_superuser": {"username": "root", "email": "root@reef.test", "password": "another-canary-7d3f"}}
+    result = deploy("-e", json.dumps(words))
+    assert changed(result) == 1
+    assert CANARY not in result.stdout
+    code = "from django.contrib.auth import authenticate as log_in; print(log_in(username='root', password='{}'))"
+    assert in_release(host, f'python manage.py shell -c "{code.format("another-" + CANARY)}"').stdout.endswith("root\n")
+    assert changed(deploy("-e", json.dumps(words))) == 0
+    assert changed(deploy()) == 1
+    test_the_superuser_can_log_in(host)
+
+
 def test_another_version_is_built_beside(host: Any, deploy: Callable[..., Any]) -> None:
     before = releases(host)
     head = host.check_output(f"git -c safe.directory='*' -C {ROOT}/repo.git rev-parse v2")

@@ -18,7 +18,7 @@ BANNERS = {
     "debian-13": "This is staging &amp; nothing &lt;here&gt; is kept</div></body>",
 }
 # The role nginx by itself is quicker than the whole site
-NGINX, NGINX_ALONE = "playbooks/nginx_upgrade.yml", ("-e", "nginx_upgrade=false")
+NGINX, NGINX_ALONE = "playbooks/nginx_upgrade.yml", ("-e", '{"nginx_upgrade": false}')
 NOINDEX = "noindex, nofollow"
 
 
@@ -49,10 +49,11 @@ def test_the_password_lets_in(visitor: Visitor, inventory_name: str) -> None:
     assert second == (200 if inventory_name == "debian-13" else 401)
 
 
-def test_challenges_get_through(host: Any, visitor: Visitor) -> None:
+def test_challenges_get_through(host: Any, address: str, visitor: Visitor) -> None:
+    plain = Visitor(address)
     host.run_expect([0], f"mkdir -p {CHALLENGE.rpartition('/')[0]} && echo answer > {CHALLENGE}")
-    assert visitor.get("/.well-known/acme-challenge/token").text == "answer\n"
-    assert visitor.get("/.well-known/acme-challenge/other").status_code == 404
+    assert plain.get("/.well-known/acme-challenge/token").text == "answer\n"
+    assert plain.get("/.well-known/acme-challenge/other").status_code == 404
     assert visitor.get("/.well-known/acme-challenge/../../admin/").status_code == 401
     assert visitor.get("/.well-known/acme-challenge/%2e%2e/%2e%2e/admin/").status_code == 401
     host.run_expect([0], f"rm {CHALLENGE}")

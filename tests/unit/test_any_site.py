@@ -342,6 +342,17 @@ def test_sites_of_other_inventories_stay_enabled() -> None:
     assert enabled == ["refuse", "reef", "kelp"]
 
 
+def test_a_site_can_have_a_template_of_its_own() -> None:
+    tasks = yaml.safe_load((ROLES / "nginx" / "tasks" / "configure.yml").read_text())
+    [source] = [task["ansible.builtin.template"]["src"] for task in tasks if task["name"] == "Write the sites"]
+
+    def template(item: dict[str, str]) -> Any:
+        return Templar(loader=DataLoader(), variables={"item": item}).template(trust_as_template(source))
+
+    assert template({"name": "reef"}) == "etc/nginx/sites-available/site.j2"
+    assert template({"name": "reef", "template": "/srv/own.j2"}) == "/srv/own.j2"
+
+
 # --- backing services
 
 

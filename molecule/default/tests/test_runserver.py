@@ -69,6 +69,7 @@ def test_it_is_confined_and_does_not_come_back_after_a_reboot(host: Any) -> None
     assert (settings.user, settings.group, settings.mode) == ("root", "coralnet", 0o640)
 
 
+@pytest.mark.on("debian-13")
 def test_the_site_is_tried_through_it(host: Any, playbook: Play) -> None:
     values = ("-e", "smoke_front=http://127.0.0.1:8000", "-e", "smoke_host=127.0.0.1:8000")
     result = playbook(*values, path="playbooks/smoke.yml")
@@ -76,6 +77,7 @@ def test_the_site_is_tried_through_it(host: Any, playbook: Play) -> None:
     assert "Log in as superuser" in result.stdout
 
 
+@pytest.mark.on("debian-13")
 def test_it_is_refused_where_people_could_be_harmed(host: Any, runserver: Play) -> None:
     result = runserver("-e", "deploy_environment=production")
     assert result.returncode != 0
@@ -84,6 +86,7 @@ def test_it_is_refused_where_people_could_be_harmed(host: Any, runserver: Play) 
     )
 
 
+@pytest.mark.on("debian-12")
 def test_a_release_that_is_not_there(host: Any, runserver: Play) -> None:
     result = runserver("-e", "release=20200101T000000Z-0123456789")
     assert result.returncode != 0
@@ -101,6 +104,7 @@ def test_it_is_stopped_and_nothing_of_it_stays(host: Any, runserver: Play) -> No
     assert changed(runserver("-e", "runserver=stopped")) == 0
 
 
+@pytest.mark.on("debian-13")
 def test_what_does_not_start_says_why_and_is_not_left_behind(host: Any, runserver: Play) -> None:
     result = runserver("-e", '{"runserver_settings": {"DEBUG": true, "ROOT_URLCONF": "config.nowhere"}}')
     assert result.returncode != 0

@@ -131,7 +131,13 @@ def told(host: Any, unit: str) -> str:
     return report
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=str)
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(fault, id=str(fault), marks=pytest.mark.on(("debian-12", "debian-13")[number % 2]))
+        for number, fault in enumerate(FAULTS)
+    ],
+)
 def test_a_renewal_that_fails(
     host: Any,
     renew: Callable[[], tuple[str, str]],

@@ -117,7 +117,7 @@ options:
     type: str
     required: true
 seealso:
-  - module: coralnet.server.release_venv
+  - module: coralnet.server.release_build
   - module: coralnet.server.release_switch
 """
 

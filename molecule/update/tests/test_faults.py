@@ -167,6 +167,7 @@ def test_the_next_good_one(site: Site, update: Callable[..., Any]) -> None:
 
 def test_a_failure_after_the_migrations(site: Site, update: Callable[..., Any]) -> None:
     """What was migrated is said, and where the database of before is; the old code serves on."""
+    site.unmigrate()  # an earlier one may have left them
     done = update("v2", '{"gunicorn_checks": [{"body": "no such words"}]}')
     said = " ".join(done.stdout.split())
     assert done.returncode != 0

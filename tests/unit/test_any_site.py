@@ -17,7 +17,7 @@ import pytest
 import yaml
 from ansible.parsing.dataloader import DataLoader
 from ansible.template import Templar, trust_as_template
-from ansible_collections.coralnet.server.plugins.module_utils._git import Mirror, mirror_of
+from ansible_collections.coralnet.server.plugins.module_utils._git import Mirror, Package, mirror_of
 from ansible_collections.coralnet.server.plugins.module_utils._installer import (
     Wanted,
     install_with_pip,
@@ -79,7 +79,7 @@ def test_check_mode_makes_a_package_elsewhere(package: Mirror, tmp_path: Path) -
 
 
 def test_a_repository_stays_a_repository(tmp_path: Path) -> None:
-    assert type(mirror_of(str(tmp_path), "https://git.example/reef.git", run)) is Mirror
+    assert not isinstance(mirror_of(str(tmp_path), "https://git.example/reef.git", run), Package)
 
 
 # --- source: a deploy key

@@ -56,7 +56,7 @@ given = json.load(sys.stdin)
 done = {"collected": 0, "compressed": 0, "migrations": []}
 call_command("check")
 if given["settings"]:
-    report = settings_report(given["settings"])  # noqa: F821 - of settings_check.py
+    report = globals()["settings_report"](given["settings"])  # of settings_check.py, which came before
     wrong = [each["set"] for each in report["settings"] if not each["ok"]]
     wrong += [each["message"] for each in report["checks"] if each["fails"]]
     if wrong:

@@ -239,8 +239,14 @@ def run_it(module: AnsibleModule, server: Runserver) -> dict[str, Any]:
 def stop(params: dict[str, Any], server: Runserver, run: Run) -> None:
     if params["unit"]:
         systemctl(run, "stop", params["unit"])
+        forget(params, run)
     else:
         server.stop()
+
+
+def forget(params: dict[str, Any], run: Run) -> None:
+    """Have systemd not count what has failed among the host's troubles, when nobody wants it to run."""
+    run(["systemctl", "reset-failed", params["unit"]])
 
 
 def runs(params: dict[str, Any], server: Runserver, run: Run) -> bool:
@@ -285,6 +291,8 @@ def main() -> None:
             told["changed"] = runs(params, server, runner(module))
             if told["changed"] and not module.check_mode:
                 stop(params, server, runner(module))
+            elif params["unit"] and not module.check_mode:
+                forget(params, runner(module))
     except (RunserverError, SystemdError, OSError) as exc:
         module.fail_json(msg=str(exc), **told)
     module.exit_json(**told)

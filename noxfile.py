@@ -47,8 +47,7 @@ def find_pythons(folder: Path) -> dict[str, str]:
 
     A shim of pyenv may be on PATH and not run, while the interpreter lies in pyenv's own folder.
     """
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    folder.mkdir(parents=True, exist_ok=True)
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     names = {}
     for version in PYTHONS:
@@ -57,7 +56,10 @@ def find_pythons(folder: Path) -> dict[str, str]:
         places = [Path(entry) / name for entry in os.environ["PATH"].split(os.pathsep)]
         for path in [*places, *sorted(pyenv.glob(f"versions/{version}.*/bin/{name}"))]:
             if path.is_file() and subprocess.run([path, "-c", ""], capture_output=True, check=False).returncode == 0:
-                (folder / name).symlink_to(path)
+                # In one step, since another nox may be using it
+                fresh = folder / f"{name}.{os.getpid()}"
+                fresh.symlink_to(path)
+                fresh.replace(folder / name)
                 names[version] = version
                 break
     os.environ["PATH"] = os.pathsep.join([str(folder), os.environ["PATH"]])

@@ -214,7 +214,7 @@ def test_a_source_that_cannot_be_run(tmp_path: Path, made: list[str], options: d
         (tmp_path / name).touch()
     given = {"project": "", "files": [], "repository": "/srv/reef.git", **options}
     with pytest.raises(RunserverError, match=message):
-        source_is_there(str(tmp_path / "reef"), **given)  # type: ignore[arg-type]
+        source_is_there(str(tmp_path / "reef"), **given)  # type: ignore[arg-type]  # by name, of several types
 
 
 def test_a_source_that_is_there_and_one_to_clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

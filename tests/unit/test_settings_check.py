@@ -78,7 +78,7 @@ def test_good_settings(check: ModuleType) -> None:
         ("SECRET_KEY_FALLBACKS", [KEY, "old"], "set SECRET_KEY_FALLBACKS to keys of 50 random"),
         ("ALLOWED_HOSTS", [], "set ALLOWED_HOSTS to the names of the site and no '*': reef.example, www.reef.example"),
         ("ALLOWED_HOSTS", ["*"], "no '*'"),
-        ("ALLOWED_HOSTS", [*GOOD["ALLOWED_HOSTS"], "*"], "no '*'"),  # type: ignore[misc]
+        ("ALLOWED_HOSTS", [*GOOD["ALLOWED_HOSTS"], "*"], "no '*'"),  # type: ignore[misc]  # the values are of several types
         ("ALLOWED_HOSTS", ["reef.example"], "www.reef.example"),
         ("SECURE_PROXY_SSL_HEADER", None, "to ('HTTP_X_FORWARDED_PROTO', 'https'), which is the header that the web"),
         ("SECURE_PROXY_SSL_HEADER", ("HTTP_X_FORWARDED_SSL", "on"), "HTTP_X_FORWARDED_PROTO"),

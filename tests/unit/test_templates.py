@@ -1101,7 +1101,7 @@ def test_runserver_on_a_server_is_the_loopbacks_alone() -> None:
 def test_settings_are_laid_over_the_sites_own() -> None:
     settings = render("runserver", OVER, **variables("runserver", OVER, full=True))
 
-    assert "\nfrom config.settings.staging import *  # noqa: F403\n" in settings
+    assert "\nfrom config.settings.staging import *  # noqa: F403 - all of them\n" in settings
     assert settings.endswith("DEBUG = True\nALLOWED_HOSTS = ['127.0.0.1']\n")
     assert value("runserver", "__runserver_environment", full=True) == {
         "DJANGO_SETTINGS_MODULE": "runserver_settings",

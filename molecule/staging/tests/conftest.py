@@ -34,7 +34,7 @@ class SecureVisitor(Visitor):
         self.mount(f"https://{address}", Named())
         self.headers["Referer"] = "https://coralnet.test/"
 
-    def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]  # a path
+    def request(self, method: str, url: str, **options: Any) -> requests.Response:  # type: ignore[override]  # a path is enough
         options = {"timeout": 30, **options, "allow_redirects": False, "verify": False}
         return requests.Session.request(self, method, f"https://{self._address}{url}", **options)
 

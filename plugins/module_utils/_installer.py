@@ -98,9 +98,8 @@ def install_with_uv(run: Program, wanted: Wanted, uv: str, environment: dict[str
         run("install the requirements with uv", words, variables)
     for extra in wanted.extra:
         run(f"install {' '.join(extra)} with uv", [uv, "pip", "install", "--quiet", *target, *extra], variables)
-    run(
-        "tidy the virtual environment", ["rm", "-f", os.path.join(wanted.path, ".lock")], {}
-    )  # everybody could write it
+    # Which everybody could write
+    run("tidy the virtual environment", ["rm", "-f", os.path.join(wanted.path, ".lock")], {})
 
 
 def own_uv(run: Program, directory: str, python: str, fresh: bool) -> str:

@@ -160,7 +160,6 @@ import json
 import os
 import re
 import shutil
-from dataclasses import replace
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -214,7 +213,7 @@ class Builder:
         self._environment = {name: str(value) for name, value in module.params["environment"].items()}
         self._directory = os.path.join(self._root, "releases", module.params["release"])
         self._source = os.path.join(self._directory, "src")
-        self._made = [self._directory]
+        self._made: list[str] = []
 
     def build(self) -> dict[str, Any]:
         params = self._params
@@ -242,6 +241,7 @@ class Builder:
     def _make_directory(self) -> None:
         """Its set-group-ID bit gives all that is made in it to the site's group, for reading."""
         os.mkdir(self._directory)
+        self._made.append(self._directory)
         shutil.chown(self._directory, self._params["user"], self._params["group"])
         os.chmod(self._directory, 0o2755)  # noqa: S103 - nginx passes through it on its way to the socket
 
@@ -267,9 +267,15 @@ class Builder:
 
     def _install(self, path: str, copied: str) -> None:
         params = self._params
-        is_hashed = hashed(self._source, params["requirements"])
-        wanted = Wanted(path, params["python"], params["requirements"], params["packages"], is_hashed)
-        wanted = replace(wanted, command=params["virtualenv"], extra=params["extra_installs"])
+        wanted = Wanted(
+            path,
+            params["python"],
+            params["requirements"],
+            params["packages"],
+            hashed(self._source, params["requirements"]),
+            params["virtualenv"],
+            params["extra_installs"],
+        )
         if params["installer"] == "pip":
             install_with_pip(self._run, wanted, params["upgrade_pip"])
             return

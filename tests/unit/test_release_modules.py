@@ -681,6 +681,16 @@ def test_build_that_fails_leaves_nothing(
     assert not any((Path(site_to_build["root"]) / name / ONE).exists() for name in ("releases", "venvs"))
 
 
+def test_build_leaves_a_release_of_that_name_alone(run: Run, site_to_build: dict[str, Any]) -> None:
+    run(release_build, **site_to_build)
+
+    result = run(release_build, **site_to_build)
+
+    assert "File exists" in result["msg"]
+    assert (Path(site_to_build["root"]) / "releases" / ONE / "release.json").exists()
+    assert (Path(site_to_build["root"]) / "venvs" / ONE / "venv.json").exists()
+
+
 def test_build_with_pip(run: Run, site_to_build: dict[str, Any]) -> None:
     """The interpreter's own pip, which need not reach any index when nothing is asked for."""
     result = run(release_build, **site_to_build | {"installer": "pip", "requirements": [], "uv": None})

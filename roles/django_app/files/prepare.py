@@ -56,9 +56,7 @@ given = json.load(sys.stdin)
 done = {"collected": 0, "compressed": 0, "migrations": []}
 call_command("check")
 if given["settings"]:
-    report = globals()["settings_report"](given["settings"])  # of settings_check.py, which came before
-    wrong = [each["set"] for each in report["settings"] if not each["ok"]]
-    wrong += [each["message"] for each in report["checks"] if each["fails"]]
+    wrong = globals()["settings_report"](given["settings"])["wrong"]  # of settings_check.py, which came before
     if wrong:
         sys.exit(
             f"The settings are not fit for this environment: {'; '.join(wrong)}. What is right as it is can be named "

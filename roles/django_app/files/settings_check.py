@@ -23,7 +23,10 @@ KNOWN = re.compile(
 
 def settings_report(wanted):
     """Judge the settings of this process and run Django's own checks; JSON can hold what is returned."""
-    return {"settings": judge(conf.settings, wanted), "checks": deployment_checks(wanted)}
+    settings, messages = judge(conf.settings, wanted), deployment_checks(wanted)
+    wrong = [each["set"] for each in settings if not each["ok"]]
+    wrong += [each["message"] for each in messages if each["fails"]]
+    return {"settings": settings, "checks": messages, "wrong": wrong}
 
 
 def judge(settings, wanted):

@@ -7,11 +7,12 @@ import json
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
-from shared.visitor import ROOT, ad_hoc, png
+from shared.visitor import ROOT, changed, png
 
 SITE = "https://coralnet.test"
 MAIL = "/srv/www/coralnet/shared/mail"
@@ -112,12 +113,9 @@ def browser(host: Any, address: str) -> Iterator[Browser]:
         host.run("systemctl stop driver")
 
 
-def test_a_person_tries_staging(host: Any, browser: Browser, inventory_name: str) -> None:
+def test_a_person_tries_staging(host: Any, browser: Browser, playbook: Callable[..., Any]) -> None:
     start = time.monotonic()
     name = f"reef{time.time_ns():x}"
-
-    def curtain(state: str) -> None:
-        ad_hoc(inventory_name, "coralnet.server.nginx_curtain", {"site": "coralnet", "state": state})
 
     browser.open(f"{SITE}/")
     assert "site-version" not in browser.run("document.documentElement.outerHTML")
@@ -157,14 +155,27 @@ def test_a_person_tries_staging(host: Any, browser: Browser, inventory_name: str
     browser.keep("3-notice")
     host.run_expect([0], "/srv/www/coralnet/run python manage.py maintenanceoff")
 
-    curtain("drawn")
-    browser.reload()
-    assert browser.text("h1") == "Under maintenance"
-    browser.keep("4-curtain")
-    curtain("open")
-    # Nobody reloads: the page does
-    browser.wait("document.title.startsWith('coral.png')")
+    release = host.check_output("readlink /srv/www/coralnet/current")
+    see_an_update(browser, playbook)
+    assert host.check_output("readlink /srv/www/coralnet/current") != release
     assert browser.run("location.href") == image
     browser.wait("document.querySelector('main img')?.naturalWidth === 120")
     browser.keep("5-back")
     print(f"{host.backend.name}: a person's walk in a browser: {time.monotonic() - start:.0f} s")
+
+
+def see_an_update(browser: Browser, playbook: Callable[..., Any]) -> None:
+    """Meet the curtain of an update with a window, and the page again when that is done."""
+    page = browser.run("document.title")
+    values = ("version=v2", "strategy=window", "django_app_upgrade_packages=true")
+    arguments = [word for value in values for word in ("-e", value)]
+    with ThreadPoolExecutor(1) as operator:
+        update = operator.submit(playbook, *arguments, path="playbooks/update.yml")
+        while not browser.run("document.title.startsWith('Under maintenance')"):
+            assert not update.done(), update.result().stdout[-3000:]
+            browser.reload()
+        assert browser.text("h1") == "Under maintenance"
+        browser.keep("4-curtain")
+        # Nobody reloads: the page does
+        browser.wait(f"document.title === {json.dumps(page)}", 120)
+        assert changed(update.result()) > 0

@@ -14,6 +14,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 BIN = ROOT / ".venv" / "bin"
 STOP = "/run/bench-enough"
+# Where a machine forbids Python to keep what it has compiled, every ansible-playbook would compile Ansible anew
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 
 class Lab:

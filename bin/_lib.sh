@@ -1,6 +1,8 @@
 # What the scripts share; sourced at the checkout's root. shellcheck shell=bash
 lab=$PWD/.lab
 mkdir -p "$lab"
+# Where a machine forbids Python to keep what it has compiled, every ansible-playbook would compile Ansible anew
+unset PYTHONDONTWRITEBYTECODE
 
 say() { printf '==> %s\n' "$*"; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }

@@ -26,12 +26,13 @@ RENAMED = {"PIP_CERT": "SSL_CERT_FILE", "PIP_INDEX_URL": "UV_DEFAULT_INDEX", "PI
 # It compiles only when it is told to, and the site may not, which writes nothing there. Files are copied out of its
 # cache, since links to what is there would have the deploy account's group and not the site's.
 FOR_OTHERS = {"UV_COMPILE_BYTECODE": "1", "UV_LINK_MODE": "copy"}
-# All but the record of the other one, and with its own path where a script says it. Modes are not preserved, or
-# directories would lose the bit that gives what is made in them to the site's group.
+# All but the record of the other one, and with its own path where a script says it. Files are linked, not copied:
+# installers put new ones in the place of those that change, and write none of them anew, nor does sed. The modes of
+# directories are not preserved, or they would lose the bit that gives what is made in them to the site's group.
 COPY = """
 mkdir "$2"
 for entry in "$1"/*; do
-  case $entry in */venv.json) ;; *) cp -dR --preserve=links,timestamps --reflink=auto "$entry" "$2/" ;; esac
+  case $entry in */venv.json) ;; *) cp -dRl --preserve=links,timestamps "$entry" "$2/" ;; esac
 done
 grep -rlIF -- "$1" "$2/bin" "$2/pyvenv.cfg" | while IFS= read -r file; do
   sed -i "s|$1|$2|g" "$file"

@@ -30,9 +30,13 @@ attributes:
     details: Each run makes a dump.
 options:
   directory:
-    description: Where the dumps of this database are. It must be there, and be for nobody else's eyes.
+    description: Where the dumps of this database are. It is made if need be, for nobody else's eyes.
     type: path
     required: true
+  account:
+    description: The account that dumps, and that the dumps belong to. Needs root; empty is who runs the module.
+    type: str
+    default: ""
   running:
     description: The release that the database belongs to.
     type: str
@@ -65,9 +69,9 @@ EXAMPLES = r"""
     directory: /var/backups/postgresql/coralnet
     running: 20261101T080000Z-89abcdef01
     coming: 20261124T101500Z-0123456789
+    account: postgres
     copy_command: [rclone, copy, "{path}", "vault:coralnet"]
   become: true
-  become_user: postgres
 """
 
 RETURN = r"""
@@ -104,7 +108,28 @@ from ansible_collections.coralnet.server.plugins.module_utils._postgresql import
     environment,
     last_words,
 )
-from ansible_collections.coralnet.server.plugins.module_utils._run import runner
+from ansible_collections.coralnet.server.plugins.module_utils._run import Run, runner
+from ansible_collections.coralnet.server.plugins.module_utils._user import as_user, user_exists
+
+
+def runner_of(module: AnsibleModule, **variables: str) -> Run:
+    """Run programs as the account that dumps."""
+    account = module.params["account"]
+    if account:
+        return lambda argv: as_user(module, account, argv, environment=variables)
+    return runner(module, **variables)
+
+
+def make_directory(path: str, account: str) -> None:
+    """Make it for the account alone, below directories that it may pass through."""
+    before = os.umask(0o022)
+    os.makedirs(os.path.dirname(path), exist_ok=True)
+    os.umask(before)
+    if not os.path.isdir(path):
+        os.mkdir(path)
+    os.chmod(path, 0o700)
+    if account:
+        shutil.chown(path, account)
 
 
 def copy(module: AnsibleModule, path: str) -> None:
@@ -115,7 +140,7 @@ def copy(module: AnsibleModule, path: str) -> None:
     complaint = f"the dump is in {path}, and {words[0]} (postgresql_dump_copy_command) could not copy it:"
     if not shutil.which(words[0]):
         raise PostgresError(f"{complaint} there is no such program")
-    rc, out, err = runner(module)(words)
+    rc, out, err = runner_of(module)(words)
     if rc != 0:
         raise PostgresError(f"{complaint} {last_words(err or out) or f'exit code {rc}'}")
 
@@ -125,6 +150,7 @@ def main() -> None:
         argument_spec={
             **SPEC,
             "directory": {"type": "path", "required": True},
+            "account": {"type": "str", "default": ""},
             "running": {"type": "str", "default": ""},
             "coming": {"type": "str", "default": ""},
             "space": {"type": "float", "default": 1.1},
@@ -134,14 +160,19 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
+    if params["account"] and not user_exists(params["account"]):
+        module.fail_json(
+            msg=f"this host has no account {params['account']}: site.yml installs PostgreSQL's programs, and it"
+        )
     os.umask(0o077)
-    server = Server(runner(module, **environment(params)), params["login_database"], params["programs"])
+    server = Server(runner_of(module, **environment(params)), params["login_database"], params["programs"])
     dumper = Dumper(server, params["database"], params["directory"])
     size, pruned, start = 0, [], time.monotonic()
     try:
         path = path_of(params["directory"], params["running"], params["coming"], time.time())
         dumper.check_space(params["space"])
         if not module.check_mode:
+            make_directory(params["directory"], params["account"])
             size = dumper.take(path)
             copy(module, path)
             pruned = dumper.prune(max(params["keep"], 1))

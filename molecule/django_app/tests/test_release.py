@@ -37,6 +37,10 @@ def deploy(playbook: Callable[..., Any]) -> Callable[..., Any]:
     return partial(playbook, "--skip-tags", "host")
 
 
+# What is in the virtual environment of the oldest release
+FILES = f"cd {ROOT}/venvs && cd $(ls | head -n 1) && find . -type f -exec sha256sum {{}} + | sort"
+
+
 def in_release(host: Any, command: str, number: int = -1) -> Any:
     return host.run(f"{ROOT}/run --instance {releases(host)[number]} {command}")
 
@@ -132,13 +136,19 @@ def test_another_version_is_built_beside(host: Any, deploy: Callable[..., Any]) 
     assert head in check.stdout, "check mode names the commit that it would build"
     assert changed(check) == 1
     assert releases(host) == before, "check mode builds nothing"
+    files = host.check_output(FILES)
     assert changed(deploy("-e", "version=v2")) > 1
     after = releases(host)
     assert after[:-1] == before
+    newest = f"{ROOT}/releases/{after[-1]}"
     assert venv(host) != venv(host, 0), "its requirements are others"
     assert in_release(host, "python -c 'import humanize'").rc == 0
     assert in_release(host, "python -c 'import humanize'", 0).rc != 0, "the older release has what it had"
     assert in_release(host, "python manage.py check", 0).rc == 0
+    versions = [in_release(host, "gunicorn --version", number).stdout for number in (0, -1)]
+    assert versions[0] != versions[1]
+    assert host.check_output(FILES) == files, "what the two share has been changed"
+    assert host.check_output(f"find -H {newest}/venv/lib -name '*.py' -links +1 -print -quit"), "nothing is shared"
     assert changed(deploy("-e", "version=v2")) == 0, "it waits to be switched to, and is not built again"
 
 

@@ -74,7 +74,7 @@ class TextFile:
             with open(os.open(self.path, os.O_RDONLY | os.O_NOFOLLOW), "rb") as file:
                 self._own(file.fileno())
             return
-        os.makedirs(os.path.dirname(self.path), mode=0o755, exist_ok=True)
+        make_directory(os.path.dirname(self.path))
         fresh = f"{self.path}.new"
         with contextlib.suppress(FileNotFoundError):
             os.unlink(fresh)  # a run that died left it
@@ -102,6 +102,14 @@ class TextFile:
     def _own(self, descriptor: int) -> None:
         os.fchown(descriptor, pwd.getpwnam(self.owner).pw_uid, grp.getgrnam(self.group).gr_gid)
         os.fchmod(descriptor, _number(self.mode))  # last: a change of owner takes bits away
+
+
+def make_directory(path: str) -> None:
+    """Make it and those above it where they are not there, for everybody to pass through, whatever the umask."""
+    if not os.path.isdir(path):
+        make_directory(os.path.dirname(path))
+        os.mkdir(path)
+        os.chmod(path, 0o755)  # noqa: S103 - what is in it has modes of its own
 
 
 def _number(mode: str) -> int:

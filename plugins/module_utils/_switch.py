@@ -20,9 +20,6 @@ from ansible_collections.coralnet.server.plugins.module_utils._systemd import (
     systemctl,
 )
 
-QUICKLY = ["--quiet", "--no-reload"]
-"""What is enabled is for the next boot, which reads all units anyway: systemd needs 0.2 s for it."""
-
 LetGo = Callable[[], None]
 """Makes the front close the idle connections that it keeps to an instance."""
 
@@ -152,7 +149,7 @@ class Switcher:
         if socket.stale or service.stale:
             systemctl(self._run, "daemon-reload")
         if plan.enable:
-            systemctl(self._run, "enable", *QUICKLY, socket.name, service.name)
+            systemctl(self._run, "enable", "--quiet", socket.name, service.name)
         if plan.start:
             # A new try with a new reason: its failed starts count no longer
             self._run(["systemctl", "reset-failed", socket.name, service.name])
@@ -212,7 +209,7 @@ class Switcher:
     def _kill(self, instance: str) -> None:
         """End an instance that has no visitors and may hang; whatever of this fails, the site is served."""
         names = [f"{self._site}@{instance}.{kind}" for kind in ("socket", "service")]
-        self._run(["systemctl", "disable", *QUICKLY, *names])
+        self._run(["systemctl", "disable", "--quiet", *names])
         self._run(["systemctl", "kill", "--signal=KILL", names[1]])
         self._run(["systemctl", "stop", *names])
         self._run(["systemctl", "reset-failed", *names])
@@ -229,7 +226,7 @@ class Switcher:
             # systemd before 252 knows no --kill-whom; a later one takes this for its beginning
             systemctl(self._run, "kill", "--kill-who=main", "--signal=TERM", service)
         # Last, because by this the next run knows that the signal was sent
-        systemctl(self._run, "disable", *QUICKLY, socket, service)
+        systemctl(self._run, "disable", "--quiet", socket, service)
 
 
 def _next_instance(instance: str) -> str:

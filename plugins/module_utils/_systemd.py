@@ -8,7 +8,7 @@ import time
 
 from ansible_collections.coralnet.server.plugins.module_utils._run import Run
 
-PROPERTIES = "ActiveState,NeedDaemonReload,NRestarts,MainPID,ExecMainStartTimestampMonotonic"
+PROPERTIES = "ActiveState,UnitFileState,NeedDaemonReload,NRestarts,MainPID,ExecMainStartTimestampMonotonic"
 
 
 class SystemdError(Exception):
@@ -41,8 +41,7 @@ class Unit:
 
     @property
     def enabled(self) -> bool:
-        """Whether it starts at boot, as the disk has it: of a loaded unit, systemd shows what it once read."""
-        return self._run(["systemctl", "is-enabled", "--", self.name])[1].strip() == "enabled"
+        return self._seen.get("UnitFileState") == "enabled"
 
     @property
     def stale(self) -> bool:

@@ -101,6 +101,7 @@ import time
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.coralnet.server.plugins.module_utils._dump import Dumper, path_of
+from ansible_collections.coralnet.server.plugins.module_utils._files import make_directory
 from ansible_collections.coralnet.server.plugins.module_utils._postgresql import (
     SPEC,
     PostgresError,
@@ -120,12 +121,10 @@ def runner_of(module: AnsibleModule, **variables: str) -> Run:
     return runner(module, **variables)
 
 
-def make_directory(path: str, account: str) -> None:
+def make_own(path: str, account: str) -> None:
     """Make it for the account alone, below directories that it may pass through."""
-    before = os.umask(0o022)
-    os.makedirs(os.path.dirname(path), exist_ok=True)
-    os.umask(before)
     if not os.path.isdir(path):
+        make_directory(os.path.dirname(path))
         os.mkdir(path)
     os.chmod(path, 0o700)
     if account:
@@ -172,7 +171,7 @@ def main() -> None:
         path = path_of(params["directory"], params["running"], params["coming"], time.time())
         dumper.check_space(params["space"])
         if not module.check_mode:
-            make_directory(params["directory"], params["account"])
+            make_own(params["directory"], params["account"])
             size = dumper.take(path)
             copy(module, path)
             pruned = dumper.prune(max(params["keep"], 1))

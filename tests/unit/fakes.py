@@ -59,7 +59,7 @@ class Systemd:
     def changes(self) -> list[str]:
         """Every call but those that only look, as one line each."""
         lines = [" ".join(call[1:]) for call in self.calls if call[0] == "systemctl"]
-        return [line for line in lines if not line.startswith(("show ", "is-enabled ", "list-units "))]
+        return [line for line in lines if not line.startswith(("show ", "list-units "))]
 
     def run_instance(self, instance: str, started: float, *, enabled: bool = True) -> None:
         """Have an instance running, as a switch leaves it."""
@@ -103,10 +103,6 @@ class Systemd:
             if (unit.state != "inactive" or unit.enabled) and any(fnmatch.fnmatch(name, each) for each in patterns)
         ]
         return 0, "".join(rows), ""
-
-    def _is_enabled(self, names: list[str]) -> Result:
-        states = ["enabled" if self.units[name].enabled else "disabled" for name in names]
-        return int("disabled" in states), "".join(f"{state}\n" for state in states), ""
 
     def _enable(self, names: list[str]) -> Result:
         for name in names:

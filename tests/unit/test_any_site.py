@@ -342,15 +342,23 @@ def test_sites_of_other_inventories_stay_enabled() -> None:
     assert enabled == ["refuse", "reef", "kelp"]
 
 
-def test_a_site_can_have_a_template_of_its_own() -> None:
-    tasks = yaml.safe_load((ROLES / "nginx" / "tasks" / "configure.yml").read_text())
-    [source] = [task["ansible.builtin.template"]["src"] for task in tasks if task["name"] == "Write the sites"]
+def test_a_site_can_have_a_template_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "own.j2").write_text("# {{ item.name }} by hand\n")
+    reef = {
+        "name": "reef",
+        "server_names": ["reef.example"],
+        "socket": "/run/reef",
+        "template": str(tmp_path / "own.j2"),
+    }
+    kelp = {"name": "kelp", "server_names": ["kelp.example"], "socket": "/run/kelp", "curtain": {}}
 
-    def template(item: dict[str, str]) -> Any:
-        return Templar(loader=DataLoader(), variables={"item": item}).template(trust_as_template(source))
+    written = value("nginx", "__nginx_texts", nginx_sites=[reef, kelp], ansible_search_path=[str(ROLES / "nginx")])
+    texts = {text["path"]: text["content"] for text in written}
 
-    assert template({"name": "reef"}) == "etc/nginx/sites-available/site.j2"
-    assert template({"name": "reef", "template": "/srv/own.j2"}) == "/srv/own.j2"
+    assert texts["/etc/nginx/sites-available/reef"] == "# reef by hand\n"
+    assert "server_name kelp.example;" in texts["/etc/nginx/sites-available/kelp"]
+    assert [path for path in texts if "reef" in path] == ["/etc/nginx/sites-available/reef"]
+    assert len([path for path in texts if "kelp" in path]) == 6
 
 
 # --- backing services

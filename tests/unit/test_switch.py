@@ -254,7 +254,7 @@ def test_first_deployment(host: Host) -> None:
     assert host.served == (ONE, ONE)
     assert (host.root / "current" / "app.sock").readlink() == Path(f"/run/{SITE}/{ONE}.sock")
     assert host.systemd.changes == [
-        f"enable --quiet --no-reload {SITE}@{ONE}.socket {SITE}@{ONE}.service",
+        f"enable --quiet {SITE}@{ONE}.socket {SITE}@{ONE}.service",
         f"reset-failed {SITE}@{ONE}.socket {SITE}@{ONE}.service",
         f"start {SITE}@{ONE}.socket",
         f"start {SITE}@{ONE}.service",
@@ -270,7 +270,7 @@ def test_new_release_drains_the_old_in_the_right_order(running: Host) -> None:
     assert running.systemd.changes[-3:] == [
         f"stop {SITE}@{ONE}.socket",
         f"kill --kill-who=main --signal=TERM {SITE}@{ONE}.service",
-        f"disable --quiet --no-reload {SITE}@{ONE}.socket {SITE}@{ONE}.service",
+        f"disable --quiet {SITE}@{ONE}.socket {SITE}@{ONE}.service",
     ]
 
 

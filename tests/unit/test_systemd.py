@@ -33,6 +33,7 @@ def test_unit_asks_once() -> None:
     assert argv[-2:] == ["--", "reef@one.service"]
     assert set(argv[2].removeprefix("--property=").split(",")) == {
         "ActiveState",
+        "UnitFileState",
         "NeedDaemonReload",
         "NRestarts",
         "MainPID",
@@ -60,13 +61,13 @@ def test_unit_state(state: str, active: bool, idle: bool) -> None:
 def test_unit_properties() -> None:
     unit = Unit(
         "x.service",
-        answering("MainPID=4711\nNRestarts=3\nActiveState=active\nNeedDaemonReload=yes\n"),
+        answering("MainPID=4711\nNRestarts=3\nActiveState=active\nUnitFileState=enabled\nNeedDaemonReload=yes\n"),
     )
 
-    assert (unit.pid, unit.restarts, unit.stale) == (4711, 3, True)
+    assert (unit.pid, unit.restarts, unit.enabled, unit.stale) == (4711, 3, True, True)
 
 
-@pytest.mark.parametrize("out", ["", "MainPID=\nExecMainStartTimestampMonotonic=\nNRestarts=\n"])
+@pytest.mark.parametrize("out", ["", "MainPID=\nUnitFileState=\nExecMainStartTimestampMonotonic=\nNRestarts=\n"])
 def test_unit_that_systemd_does_not_know(out: str) -> None:
     unit = Unit("x.socket", answering(out))
 
@@ -74,19 +75,8 @@ def test_unit_that_systemd_does_not_know(out: str) -> None:
 
 
 def test_unit_is_enabled_only_when_its_own_link_says_so() -> None:
-    assert Unit("x.service", answering("enabled\n")).enabled
-    assert not Unit("x.service", answering("enabled-runtime\n")).enabled
-    assert not Unit("x.service", answering("indirect\n")).enabled
-
-
-def test_unit_is_asked_for_its_link_when_that_is_wanted() -> None:
-    """What systemd shows of a loaded unit may be older than the link."""
-    calls: Calls = []
-    unit = Unit("x.service", answering("enabled\n", calls=calls))
-    assert len(calls) == 1
-
-    assert unit.enabled
-    assert calls[1] == ["systemctl", "is-enabled", "--", "x.service"]
+    assert not Unit("x.service", answering("UnitFileState=enabled-runtime\n")).enabled
+    assert not Unit("x.service", answering("UnitFileState=indirect\n")).enabled
 
 
 def test_unit_started_is_a_time_of_day() -> None:

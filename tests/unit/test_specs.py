@@ -140,7 +140,9 @@ def test_what_is_used_is_defined_and_what_is_defined_is_used(role: str) -> None:
     # One variable may stand in another's default
     text += "\n".join(map(str, defaults_of(role).values()))
     used = set(re.findall(rf"(?<![\w/.])(?:__)?{role}_\w+", text))
-    handed = set(re.findall(r"template_vars=\{'(\w+)'", text))
+    handed = {
+        name for words in re.findall(r"template_vars=\{([^}]*)\}", text) for name in re.findall(r"'(\w+)':", words)
+    }
     known = set(options_of(role)) | private(role) | facts(role) | handed
 
     assert used - known == set()

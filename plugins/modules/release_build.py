@@ -18,7 +18,7 @@ description:
     it would mix their code. So are requirements of which the module cannot say that they come from elsewhere.
   - With uv, a new virtual environment begins as a copy of the newest one of the same interpreter, from which uv takes
     what nobody asks for any more, and into which it brings what is missing or newer. What comes out is what a fresh one
-    would have. Its files are hard links, so it needs room for what differs. It is a fresh one where a requirement
+    would have. Its files are hard links, so only what differs takes room. It is a fresh one where a requirement
     has a hash or an address, since an installer passes over what is there in the same version.
   - The records, C(venv.json) and C(release.json), are written last, so what a run that died has left is not taken for
     finished. What could not be built is removed.

@@ -168,3 +168,13 @@ def test_nobody_else_can_read_it_on_the_way(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(_files.os, "open", open_closed)
     _files.TextFile(str(tmp_path / "one"), "secret", ME, MINE, "0640").write()
     assert seen == [0o600, 0o640]
+
+
+def test_directories_can_be_passed_through_whatever_the_umask(tmp_path: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        _files.make_directory(str(tmp_path / "a" / "b"))
+    finally:
+        os.umask(before)
+
+    assert [stat.S_IMODE(path.stat().st_mode) for path in (tmp_path / "a", tmp_path / "a" / "b")] == [0o755, 0o755]

@@ -274,7 +274,9 @@ def judged(visit: Visit, accepted: Sequence[int]) -> str:
 
 
 def said(visit: Visit) -> str:
-    """Give a page's own words."""
+    """Give a page's own words; a picture has none."""
+    if visit.answer.headers.get("content-type", "").startswith(("image/", "audio/", "video/", "font/")):
+        return ""
     page = Page(visit.answer.body)
     if visit.answer.status >= 500:
         page.errors.clear()  # what Django shows with DEBUG on has elements of such classes for another reason

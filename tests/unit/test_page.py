@@ -69,7 +69,14 @@ def test_the_first_of_a_list_is_sent_where_none_is_chosen() -> None:
         ('{"detail": "not found"}', '{"detail": "not found"}'),
         ("<p>&lt;fish&gt;", "<fish>"),
         ("</p></div><p>stray</main>", "stray"),
+        ("<p>Fish <![)B2 x> and sand", "Fish and sand"),
+        ("<p>Fish <![CDATA[x]]> and sand", "Fish and sand"),
+        ("<p>Fish <![if IE]>and<![endif]> sand", "Fish and sand"),
     ],
 )
 def test_words(page: str, words: str) -> None:
     assert Page(page).words == words
+
+
+def test_a_page_that_ends_in_the_middle_of_a_section() -> None:
+    assert Page("<p>Fish <![)B2").words.startswith("Fish")

@@ -13,9 +13,11 @@ from urllib.parse import parse_qs
 
 import pytest
 import yaml
+from ansible_collections.coralnet.server.plugins.module_utils._http import Answer
 from ansible_collections.coralnet.server.plugins.module_utils._outing import Outing
-from ansible_collections.coralnet.server.plugins.module_utils._smoke import SmokeError
+from ansible_collections.coralnet.server.plugins.module_utils._smoke import SmokeError, said
 from ansible_collections.coralnet.server.plugins.module_utils._throwaway import RUN
+from ansible_collections.coralnet.server.plugins.module_utils._visitor import Visit
 from ansible_collections.coralnet.server.plugins.modules import site_smoke
 from servers import Handler, Server, UnixServer
 
@@ -397,3 +399,8 @@ def test_the_module(ansible: Callable[..., subprocess.CompletedProcess[str]], re
     assert password not in done.stdout
     # Its own text in the play is shown by nobody
     assert "canary-refuse" not in done.stdout
+
+
+@pytest.mark.parametrize(("kind", "words"), [("image/jpeg", ""), ("text/html; charset=utf-8", "Fish"), ("", "Fish")])
+def test_a_picture_says_nothing(kind: str, words: str) -> None:
+    assert said(Visit("/reef", Answer(200, {"content-type": kind}, "<p>Fish"))) == words

@@ -78,15 +78,14 @@ def install_with_pip(run: Program, wanted: Wanted, upgrade: bool) -> None:
         run(f"install {' '.join(words)} with pip", [*pip, *words], {})
 
 
-def install_with_uv(run: Program, wanted: Wanted, uv: str, environment: dict[str, str], like: str) -> None:
-    """Bring the packages in, beginning with a copy of another virtual environment where one is named.
+def install_with_uv(run: Program, wanted: Wanted, uv: str, environment: dict[str, str], like: str) -> bool:
+    """Bring the packages in, beginning with a copy of another virtual environment where one is named, and say whether.
 
     What comes out is the same: uv resolves all of it anew and takes away what nobody asks for.
     """
     variables = {**FOR_OTHERS, **for_uv(environment)}
-    if like:
-        run("copy the virtual environment", ["sh", "-euc", COPY, "sh", like, wanted.path], {})
-    else:
+    copied = bool(like) and _copied(run, like, wanted.path)
+    if not copied:
         run(
             "make the virtual environment",
             wanted.made_by([uv, "venv", "--quiet", "--python", wanted.python]),
@@ -101,6 +100,17 @@ def install_with_uv(run: Program, wanted: Wanted, uv: str, environment: dict[str
         run(f"install {' '.join(extra)} with uv", [uv, "pip", "install", "--quiet", *target, *extra], variables)
     # Which everybody could write
     run("tidy the virtual environment", ["rm", "-f", os.path.join(wanted.path, ".lock")], {})
+    return copied
+
+
+def _copied(run: Program, like: str, path: str) -> bool:
+    """Copy, or say that it cannot be: what somebody has put in there as root may be neither linked nor read."""
+    try:
+        run("copy the virtual environment", ["sh", "-euc", COPY, "sh", like, path], {})
+    except BuildError:
+        run("remove what was copied", ["rm", "-rf", "--", path], {})
+        return False
+    return True
 
 
 def own_uv(run: Program, directory: str, python: str, fresh: bool) -> str:

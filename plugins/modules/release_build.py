@@ -19,7 +19,8 @@ description:
   - With uv, a new virtual environment begins as a copy of the newest one of the same interpreter, from which uv takes
     what nobody asks for any more, and into which it brings what is missing or newer. What comes out is what a fresh one
     would have. Its files are hard links, so only what differs takes room. It is a fresh one where a requirement
-    has a hash or an address, since an installer passes over what is there in the same version.
+    has a hash or an address, since an installer passes over what is there in the same version, and where copying fails,
+    since root has put something in there that the account may not read.
   - The records, C(venv.json) and C(release.json), are written last, so what a run that died has left is not taken for
     finished. What could not be built is removed.
 author:
@@ -261,11 +262,11 @@ class Builder:
         copied = "" if params["rebuild"] or params["installer"] == "pip" else reusable(self._root, "ground", ground)
         path = os.path.join(self._root, "venvs", params["release"])
         self._made.append(path)
-        self._install(path, copied)
+        began_as_copy = self._install(path, copied)
         self._record(os.path.join(path, VENV_RECORD), {"fingerprint": same, "ground": ground})
-        return {"venv": params["release"], "installed": True, "copied": copied}
+        return {"venv": params["release"], "installed": True, "copied": copied if began_as_copy else ""}
 
-    def _install(self, path: str, copied: str) -> None:
+    def _install(self, path: str, copied: str) -> bool:
         params = self._params
         wanted = Wanted(
             path,
@@ -278,10 +279,10 @@ class Builder:
         )
         if params["installer"] == "pip":
             install_with_pip(self._run, wanted, params["upgrade_pip"])
-            return
+            return False
         venvs = os.path.join(self._root, "venvs")
         uv = params["uv"] or own_uv(self._run, os.path.join(venvs, "uv"), params["python"], params["rebuild"])
-        install_with_uv(self._run, wanted, uv, self._environment, os.path.join(venvs, copied) if copied else "")
+        return install_with_uv(self._run, wanted, uv, self._environment, os.path.join(venvs, copied) if copied else "")
 
     def _link(self, target: str, link: str) -> None:
         """As the account that owns the source, which must not have a link made where it may not make one itself."""

@@ -223,6 +223,19 @@ def test_fresh_packages_on_request_also_after_a_run_that_was_killed(host: Any, d
     assert in_release(host, "python manage.py check", 0).rc == 0
 
 
+def test_what_root_has_left_among_the_packages_ends_no_build(host: Any, deploy: Callable[..., Any]) -> None:
+    left = f"{ROOT}/releases/{releases(host)[-1]}/venv/left-by-root"
+    host.run_expect([0], f"touch {left} && chmod 600 {left}")
+    more = {"version": "v2", "django_app_extra_packages": ["gunicorn", "tomli"]}
+    assert changed(deploy("-e", json.dumps(more))) > 1
+    newest = f"{ROOT}/releases/{releases(host)[-1]}"
+    assert not left.startswith(newest)
+    assert not host.file(f"{newest}/venv/left-by-root").exists
+    assert in_release(host, "python -c 'import tomli'").rc == 0
+    test_code_belongs_to_the_deploy_account_and_others_cannot_read_it(host)
+    host.run_expect([0], f"rm {left}")
+
+
 @pytest.mark.parametrize("mode", ["", "--check"])
 def test_a_secret_that_is_missing_is_told_before_anything_happens(
     host: Any, deploy: Callable[..., Any], mode: str

@@ -49,6 +49,8 @@ HISTORY = [
     Version("worker-deaf", "v1", "Have the worker ignore its stop signal", ("worker-deaf",)),
     Version("slow", "v1", "Add a slow page", ("slow",)),
     Version("slow-v2", "slow", "Show the size of images beside a slow page", ("v2", "slow")),
+    Version("large", "v1", "Use what a site has gathered in some years", ("large",)),
+    Version("large-v2", "large", "Show the size of images on a larger site", ("v2", "large")),
 ]
 OTHER = [Version("v1", None, "Begin"), Version("v2", "v1", "Go on", ("v2",))]
 

@@ -3,6 +3,7 @@
 import os
 from pathlib import Path
 
+from config.settings.more import MORE_APPS
 from config.settings.secrets import Secrets
 
 PROJECT_DIR = Path(__file__).resolve().parents[2]
@@ -22,6 +23,7 @@ INSTALLED_APPS = [
     "huey.contrib.djhuey",
     "maintenance",
     "sources",
+    *MORE_APPS,
 ]
 
 MIDDLEWARE = [

@@ -1,0 +1,3 @@
+"""What a version adds to the applications of all."""
+
+MORE_APPS = []

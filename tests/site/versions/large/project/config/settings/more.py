@@ -1,0 +1,11 @@
+"""What a site has gathered in some years."""
+
+MORE_APPS = [
+    "easy_thumbnails",
+    "guardian",
+    "markdownx",
+    "rest_framework",
+    "reversion",
+    "storages",
+    "analysis",
+]

@@ -8,6 +8,7 @@ The same file keeps a time that was announced for the one who announced it.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import json
 import os
@@ -18,6 +19,9 @@ from typing import Any
 
 RESERVED = ""
 """The run of a lock that nobody holds yet: it is kept for its owner."""
+
+CLOSED = ", the site is closed"
+"""The end of the reason of a run that has drawn the curtain; whoever takes its lock over has to open the site."""
 
 QUIET = 900
 """Seconds without a sign of life after which a run is most likely dead; the longest steps have a task each."""
@@ -66,7 +70,8 @@ class Lock:
     def take(self, run: str, owner: str, reason: str, take_over: bool = False) -> Holder | None:
         """Hold the lock for a run, or keep it for its owner's next (RESERVED); give who had it before.
 
-        LockError says that another run holds it, or that it is kept for another owner.
+        LockError says that another run holds it, or that it is kept for another owner. Until a run that has taken over
+        the lock of one that left the site closed says something else, the lock goes on saying so: it may die as well.
         """
         with self._alone():
             now = time.time()
@@ -76,6 +81,8 @@ class Lock:
             if before and not (same or own_time or take_over):
                 raise LockError(self.refusal(before, now))
             since = before.since if before and same else now
+            if before and not same and before.reason.endswith(CLOSED):
+                reason = reason.removesuffix(CLOSED) + CLOSED
             fresh = f"{self._path}.new"
             with open(fresh, "w", encoding="utf-8") as file:
                 json.dump(asdict(Holder(run, owner, reason, since, now)), file)
@@ -109,6 +116,15 @@ class Lock:
 
 
 def remember(path: str, record: dict[str, Any]) -> None:
-    """Add a line of JSON to a file."""
-    with open(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640), "a", encoding="utf-8") as file:
-        file.write(json.dumps(record) + "\n")
+    """Add a line of JSON to a file, or nothing at all: the next line would be added to half of one."""
+    line = json.dumps(record).encode() + b"\n"
+    with open(os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o640), "ab", buffering=0) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size and os.pread(file.fileno(), 1, size - 1) != b"\n":
+            line = b"\n" + line  # what a power cut has left of a line is no part of this one
+        try:
+            if file.write(line) != len(line):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+        except OSError:
+            file.truncate(size)
+            raise

@@ -95,6 +95,8 @@ announced:
 other:
   description:
     - Who held the lock before, where it was taken over; in check mode, who holds it. Empty where nobody else did.
+    - It ends with C(, the site is closed) where a run has drawn the curtain and nobody has opened it since, also where
+      the lock was kept for the owner after that.
   type: str
   returned: success
 """
@@ -103,7 +105,14 @@ import os
 import uuid
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.coralnet.server.plugins.module_utils._lock import RESERVED, Holder, Lock, LockError, remember
+from ansible_collections.coralnet.server.plugins.module_utils._lock import (
+    CLOSED,
+    RESERVED,
+    Holder,
+    Lock,
+    LockError,
+    remember,
+)
 
 
 def own_time(holder: Holder, owner: str) -> bool:
@@ -135,9 +144,11 @@ def main() -> None:
             if before and before.run != run and not own_time(before, params["owner"]):
                 module.warn(f"{before}: a run that changes something would be refused")
         elif params["state"] == "released":
-            if params["record"]:
-                remember(params["records"], params["record"])
-            lock.release(run, params["owner"])
+            try:
+                if params["record"]:
+                    remember(params["records"], params["record"])
+            finally:
+                lock.release(run, params["owner"])
         elif not os.path.isdir(os.path.dirname(params["path"])):
             raise LockError(f"{os.path.dirname(params['path'])} is not there: run site.yml first")
         else:
@@ -151,7 +162,7 @@ def main() -> None:
         run=run,
         reserved=reserved,
         announced=before.reason if before and reserved else "",
-        other="" if reserved else str(before or ""),
+        other="" if not before or (reserved and not before.reason.endswith(CLOSED)) else str(before),
     )
 
 

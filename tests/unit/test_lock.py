@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import resource
 import time
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from ansible.module_utils.testing import patch_module_args
-from ansible_collections.coralnet.server.plugins.module_utils._lock import Lock, LockError
+from ansible_collections.coralnet.server.plugins.module_utils._lock import Lock, LockError, remember
 from ansible_collections.coralnet.server.plugins.modules import deploy_lock
 
 
@@ -66,6 +69,22 @@ def test_a_dead_run_is_taken_over_when_told(path: Path) -> None:
     assert holder.owner == "ben", "the first came back to life and took another's lock away"
 
 
+def test_who_takes_a_closed_site_over_says_so_until_it_is_open(path: Path) -> None:
+    lock = Lock(str(path))
+    lock.take("1", "anna", "update to v2, the site is closed")
+    for run in ("2", "3"):  # the second dies as well, before it has come to anything
+        before = lock.take(run, "ben", "rollback", take_over=True)
+        assert before
+        assert before.reason.endswith("the site is closed")
+    holder = lock.holder()
+    assert holder
+    assert holder.reason == "rollback, the site is closed"
+    lock.take("3", "ben", "opened")
+    holder = lock.holder()
+    assert holder
+    assert holder.reason == "opened"
+
+
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"run": "1"}'])
 def test_what_cannot_be_read_is_somebodys(path: Path, content: str) -> None:
     path.write_text(content)
@@ -118,6 +137,8 @@ def test_the_module(path: Path, capsys: pytest.CaptureFixture[str], check: bool)
     module(**kept, owner="anna")
     module(state="released", owner="anna")
     assert not path.exists()
+    Lock(str(path)).take("", "anna", "maintenance, the site is closed")
+    assert "the site is closed" in module(owner="anna")["other"], "whoever had reserved it has to open the site"
 
 
 @pytest.mark.parametrize("check", [True, False])
@@ -137,3 +158,36 @@ def test_the_module_records_a_run(path: Path, capsys: pytest.CaptureFixture[str]
     found = [json.loads(line)["outcome"] for line in records.read_text().splitlines()]
     assert found == (["failed"] if check else ["failed", "deployed"])
     assert path.exists() is check
+
+
+def test_a_record_is_written_whole_or_not_at_all(tmp_path: Path) -> None:
+    records = tmp_path / "records"
+    remember(str(records), {"run": 1})
+    with files_end_at(records.stat().st_size + 5), pytest.raises(OSError, match=r"No space left.*records"):
+        remember(str(records), {"run": 2})
+    assert records.read_text() == '{"run": 1}\n'
+
+    with records.open("a") as file:
+        file.write('{"run": 2, "outco')  # by a power cut
+    remember(str(records), {"run": 3})
+    assert records.read_text().splitlines() == ['{"run": 1}', '{"run": 2, "outco', '{"run": 3}']
+
+
+@contextmanager
+def files_end_at(size: int) -> Iterator[None]:
+    """Have no file grow beyond that many bytes, as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_the_lock_is_given_back_though_nothing_can_be_recorded(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Lock(str(path)).take("1", "ben", "")
+    given = {"path": str(path), "state": "released", "run": "1", "record": {"outcome": "deployed"}}
+    with patch_module_args({**given, "records": str(path.parent)}), pytest.raises(SystemExit, match="1"):
+        deploy_lock.main()
+    assert "Is a directory" in capsys.readouterr().out
+    assert not path.exists()

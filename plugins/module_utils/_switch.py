@@ -92,8 +92,11 @@ class Switcher:
             drain=[other for other in instances(self._run, self._site) if other != instance and self._serving(other)],
         )
 
-    def apply(self, plan: Plan, probe: Probe, front: Probe) -> None:
-        """Carry the plan out, or leave the site on what it ran before and raise SwitchError."""
+    def apply(self, plan: Plan, probe: Probe, front: Probe) -> list[str]:
+        """Carry the plan out, or leave the site on what it ran before and raise SwitchError.
+
+        Return what went wrong afterwards: visitors have the new instance, and the next run tries that again.
+        """
         try:
             self._start(plan)
             self._must(plan, "on its own socket", probe(plan.instance))
@@ -101,12 +104,17 @@ class Switcher:
             if plan.switch or plan.drain:
                 self._let_go()
             self._must(plan, "through the front", front(plan.instance))
+            self._good.save()
         except Exception as exc:  # whatever it is, the site must not be left on what was not proven
             raise self._give_back(plan, exc) from exc
-        self._good.save()
-        mark_refused(self._root, plan.release, False)
-        for other in plan.drain:
-            self._drain(other)
+        complaints = []
+        try:
+            mark_refused(self._root, plan.release, False)
+            for other in plan.drain:
+                self._drain(other)
+        except (SystemdError, OSError) as exc:
+            complaints.append(str(exc))
+        return complaints
 
     def socket(self, instance: str) -> str:
         return f"/run/{self._site}/{instance}.sock"

@@ -140,12 +140,26 @@ def switch(module: AnsibleModule, switcher: Switcher) -> tuple[Plan, bool]:
         return ask(module.params, module.params["front"], instance)
 
     if not module.check_mode:
-        switcher.apply(plan, own, front)
+        for complaint in switcher.apply(plan, own, front):
+            module.warn(f"{plan.instance} serves, but not all of what came before could be ended: {complaint}")
     elif plan.start or plan.switch:
         return plan, False
     elif complaint := own(plan.instance) or front(plan.instance):
         raise SwitchError(f"{plan.instance} runs, but does not work: {complaint}")
     return plan, True
+
+
+def tidy(module: AnsibleModule, switcher: Switcher, plan: Plan) -> tuple[list[str], list[str]]:
+    """Remove what nobody needs any more. Where that fails, the site is served all the same, and the next run tries."""
+    root = os.path.normpath(module.params["root"])
+    if module.check_mode:
+        return [], []
+    try:
+        needed = switcher.running() | {plan.release, plan.before_release} - {""}
+        return prune(root, module.params["keep"], needed), prune_venvs(root, max(needed))
+    except (SystemdError, OSError) as exc:
+        module.warn(f"{plan.instance} serves, but not all old releases could be removed: {exc}")
+        return [], []
 
 
 def main() -> None:
@@ -179,14 +193,12 @@ def main() -> None:
     switcher = Switcher(params["name"], root, release, params["config_files"], run, let_go)
     try:
         plan, proven = switch(module, switcher)
-        needed = switcher.running() | {release, plan.before_release} - {""}
-        pruned = [] if module.check_mode else prune(root, params["keep"], needed)
-        pruned_venvs = [] if module.check_mode else prune_venvs(root, max(needed))
     except SwitchError as exc:
         message = f"{exc}\nThe end of its journal:\n{exc.journal}" if exc.journal else str(exc)
         module.fail_json(msg=message)
     except (SystemdError, OSError) as exc:
         module.fail_json(msg=str(exc))
+    pruned, pruned_venvs = tidy(module, switcher, plan)
 
     module.exit_json(
         changed=plan.changed or bool(pruned or pruned_venvs),

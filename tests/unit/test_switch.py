@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.coralnet.server.plugins.module_utils import _switch
+from ansible_collections.coralnet.server.plugins.module_utils._good import GoodSet
 from ansible_collections.coralnet.server.plugins.module_utils._nginx import NginxError
 from ansible_collections.coralnet.server.plugins.module_utils._release import current
 from ansible_collections.coralnet.server.plugins.module_utils._switch import Plan, Switcher, SwitchError
@@ -554,6 +555,35 @@ def test_refused_by_the_disk(running: Host, monkeypatch: pytest.MonkeyPatch) -> 
 
     assert running.served == (ONE, ONE)
     assert running.state(TWO) == GONE
+
+
+def test_refused_where_what_is_good_cannot_be_kept(running: Host, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Otherwise the settings of before would be put back under the new release by whoever cleans up."""
+    running.configure("for two", NOW - 30)
+
+    def save(_good: GoodSet) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(GoodSet, "save", save)
+    with pytest.raises(SwitchError, match=rf"No space left on device\. The site goes on with {ONE}"):
+        running.deploy(TWO)
+
+    assert running.served == (ONE, ONE)
+    assert running.config.read_text() == "good"
+
+
+@pytest.mark.parametrize("verb", ["stop", "kill", "disable"])
+def test_an_old_instance_that_cannot_be_ended_is_no_refusal(running: Host, verb: str) -> None:
+    switcher = running.switcher(TWO)
+    plan = switcher.plan()
+    running.systemd.refuse[verb,] = "Access denied"
+
+    [complaint] = switcher.apply(plan, well, well)
+
+    assert "Access denied" in complaint
+    assert running.served == (TWO, TWO)
+    running.systemd.refuse.clear()
+    assert running.plan(TWO).drain == [ONE], "the next run ends what this one could not"
 
 
 # --- runs that died

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-ENVIRONMENT = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0"}
+# Root's own directory for temporary files may be closed to others (libpam-tmpdir)
+ENVIRONMENT = {"LC_ALL": "C", "GIT_TERMINAL_PROMPT": "0", "TMPDIR": "/tmp"}  # noqa: S108 - mktemp makes what is in it
 
 
 def user_exists(name: str) -> bool:

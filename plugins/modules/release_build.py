@@ -46,6 +46,10 @@ options:
     description: The mirror of the site's repository on the host.
     type: path
     required: true
+  repository:
+    description: The address of the repository itself, to which those of its submodules may be relative.
+    type: str
+    default: ""
   commit:
     description: The commit, in full.
     type: str
@@ -159,7 +163,6 @@ copied:
 
 import json
 import os
-import re
 import shutil
 from typing import Any
 
@@ -174,6 +177,7 @@ from ansible_collections.coralnet.server.plugins.module_utils._installer import 
     own_uv,
 )
 from ansible_collections.coralnet.server.plugins.module_utils._release import RECORD
+from ansible_collections.coralnet.server.plugins.module_utils._secret import hide_credentials
 from ansible_collections.coralnet.server.plugins.module_utils._user import as_user
 from ansible_collections.coralnet.server.plugins.module_utils._venv import RECORD as VENV_RECORD
 from ansible_collections.coralnet.server.plugins.module_utils._venv import (
@@ -190,18 +194,23 @@ VERSION = "import sys; print(sys.executable + sys.version)"
 
 
 def keep_secret(module: AnsibleModule) -> None:
-    """Hide the credentials of the indexes in whatever is said; all of the values would hide every 1 as well."""
-    values = "\n".join(map(str, module.params["environment"].values()))
+    """Hide the credentials of indexes and repositories in whatever is said; all values would hide every 1 as well."""
+    params = module.params
     module.no_log_values.clear()
-    module.no_log_values.update(re.findall(r"://([^/\s@]+)@", values))
+    extra = [word for words in params["extra_installs"] for word in words]
+    hide_credentials(
+        module, [*map(str, params["environment"].values()), params["repository"], *params["packages"], *extra]
+    )
 
 
-def check_out(run: Program, mirror: str, commit: str, source: str) -> None:
+def check_out(run: Program, mirror: str, repository: str, commit: str, source: str) -> None:
     run("clone the source", ["git", "clone", "--quiet", "--no-checkout", "--", mirror, source], {})
     git = ["git", "-C", source]
     run("check the source out", [*git, "checkout", "--quiet", "--detach", commit], {})
     if os.path.lexists(os.path.join(source, ".gitmodules")):
-        run("check the submodules out", [*git, "submodule", "--quiet", "update", "--init", "--recursive"], {})
+        # Addresses that are relative mean the repository, and not the mirror
+        origin = ["-c", f"remote.origin.url={repository}"] if repository else []
+        run("check the submodules out", [*git, *origin, "submodule", "--quiet", "update", "--init", "--recursive"], {})
 
 
 class Builder:
@@ -219,7 +228,7 @@ class Builder:
     def build(self) -> dict[str, Any]:
         params = self._params
         self._make_directory()
-        check_out(self._run, params["mirror"], params["commit"], self._source)
+        check_out(self._run, params["mirror"], params["repository"], params["commit"], self._source)
         result = self._find_venv()
         self._link(f"../../venvs/{result['venv']}", os.path.join(self._directory, "venv"))
         for link in params["links"]:
@@ -300,6 +309,7 @@ def main() -> None:
             "root": {"type": "path", "required": True},
             "release": {"type": "str", "required": True},
             "mirror": {"type": "path", "required": True},
+            "repository": {"type": "str", "default": ""},
             "commit": {"type": "str", "required": True},
             "record": {"type": "dict", "default": {}},
             "user": {"type": "str", "required": True},

@@ -283,6 +283,7 @@ from ansible_collections.coralnet.server.plugins.module_utils._release import (
     new_name,
 )
 from ansible_collections.coralnet.server.plugins.module_utils._run import Run
+from ansible_collections.coralnet.server.plugins.module_utils._secret import hide_credentials
 from ansible_collections.coralnet.server.plugins.module_utils._user import as_user, user_exists
 
 
@@ -315,7 +316,7 @@ def signers_file(lines: list[str]) -> Iterator[str]:
     if not lines:
         yield ""
         return
-    with tempfile.NamedTemporaryFile("w", encoding="utf-8") as file:
+    with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir="/tmp") as file:
         file.write("".join(f"{line}\n" for line in lines))
         file.flush()
         os.chmod(file.name, 0o644)  # they are public
@@ -369,6 +370,7 @@ def main() -> None:
         supports_check_mode=True,
     )
     params = module.params
+    hide_credentials(module, [params["repository"]])
     root = os.path.normpath(params["root"])
     releases, name = finished(root), current(root)
     running = next((release for release in releases if release.name == name), None)

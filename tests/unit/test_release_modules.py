@@ -503,6 +503,13 @@ def test_signed_by_openpgp(
         subprocess.run(["gpgconf", "--homedir", short_path, "--kill", "gpg-agent"], check=True)
 
 
+def test_plan_keeps_the_password_of_the_repository(run: Run, site: Site) -> None:
+    address = "https://deploy:s3cret-of-anna@127.0.0.1:9/reef.git"
+    refused = run(release_plan, **site.arguments | {"repository": address})
+    assert "could not list the versions of https://" in refused["msg"]
+    assert "s3cret-of-anna" not in json.dumps(refused)
+
+
 def test_plan_without_the_account(run: Run, site: Site) -> None:
     result = run(release_plan, **site.arguments | {"user": "no-such-account"})
 
@@ -528,6 +535,7 @@ def test_commands_run_as_the_user_in_that_users_home() -> None:
         "HOME": pwd.getpwnam(ME).pw_dir,
         "LC_ALL": "C",
         "GIT_TERMINAL_PROMPT": "0",
+        "TMPDIR": "/tmp",
     }
 
 
@@ -611,6 +619,28 @@ def test_build(run: Run, site_to_build: dict[str, Any]) -> None:
     assert making == f"uv venv --quiet --python {sys.executable} {root}/venvs/{ONE}"
     assert installing.endswith(f"/venvs/{ONE}/bin/python --exact --upgrade --requirement requirements.txt")
     assert "s3cret" not in json.dumps(result)
+
+
+def test_build_finds_submodules_beside_the_repository_and_not_the_mirror(
+    run: Run, site_to_build: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # git takes submodules from a path only where it is told that it may
+    for name, value in {"COUNT": "1", "KEY_0": "protocol.file.allow", "VALUE_0": "always"}.items():
+        monkeypatch.setenv(f"GIT_CONFIG_{name}", value)
+    (tmp_path / "whole").mkdir()
+    site = Site(tmp_path / "whole")
+    library = Site(site.origin.parent / "site")
+    library.commit("two", {"coral.py": ""})
+    library.origin.rename(site.origin.parent / "library")
+    site.git("clone", "--quiet", str(site.origin.parent / "library"), "library")
+    modules = '[submodule "library"]\n\tpath = library\n\turl = ../library\n'
+    commit = site.commit("two", {".gitmodules": modules, "requirements.txt": "Django\n"})
+    subprocess.run(["git", "clone", "--quiet", "--bare", site.origin, tmp_path / "other" / "mirror"], check=True)
+    words = {"mirror": str(tmp_path / "other" / "mirror"), "commit": commit}
+
+    run(release_build, **site_to_build | words | {"repository": str(site.origin)})
+
+    assert (Path(site_to_build["root"]) / "releases" / ONE / "src" / "library" / "coral.py").exists()
 
 
 def test_build_shares_what_is_the_same(run: Run, site_to_build: dict[str, Any]) -> None:
@@ -822,6 +852,30 @@ def test_switch_to_a_new_release(run: Run, handed: Handed) -> None:
     assert handed.current == TWO
     # The old one still drains, so its code stays
     assert (handed.root / "releases" / ONE).exists()
+
+
+def test_switch_says_what_it_could_not_end_and_not_remove(
+    run: Run, handed: Handed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed.listen(ONE)
+    handed.listen(TWO)
+    run(release_switch, **handed.arguments)
+    handed.systemd.refuse["stop", f"reef@{ONE}.socket"] = "Access denied"
+    monkeypatch.setattr(release_switch, "prune", refuse_to_remove)
+    warnings: list[str] = []
+    monkeypatch.setattr(AnsibleModule, "warn", lambda _module, warning: warnings.append(warning))
+
+    done = run(release_switch, **handed.arguments | {"release": TWO})
+
+    assert (done["instance"], handed.current) == (TWO, TWO)
+    said = " ".join(warnings)
+    assert f"{TWO} serves, but not all of what came before could be ended: " in said
+    assert "Access denied" in said
+    assert f"{TWO} serves, but not all old releases could be removed: [Errno 30] Read-only file system" in said
+
+
+def refuse_to_remove(*_given: object) -> list[str]:
+    raise OSError(30, "Read-only file system")
 
 
 def test_switch_prunes_what_is_not_needed(run: Run, handed: Handed) -> None:

@@ -88,7 +88,9 @@ def start_ansible(*command: str, **settings: str) -> subprocess.Popen[str]:
 def _call(
     command: tuple[str, ...], settings: dict[str, str], inventories: tuple[str, ...] = ("inventories/lab",)
 ) -> dict[str, Any]:
-    environment = {**os.environ, "ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1", **settings}
+    own = {"ANSIBLE_CONFIG": str(ROOT / "ansible.cfg"), "ANSIBLE_NOCOLOR": "1"}
+    # Operators are elsewhere, and their machines' clocks too
+    environment = {**os.environ, **own, "TZ": "America/Los_Angeles", **settings}
     environment["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), environment["PATH"]])
     words = [command[0], *(f"--inventory={ROOT / inventory}" for inventory in inventories), *command[1:]]
     return {"args": words, "cwd": ROOT, "env": environment, "text": True}

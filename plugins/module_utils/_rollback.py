@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from dataclasses import dataclass
@@ -69,8 +70,24 @@ def kept(root: str) -> list[Kept]:
     return [Kept(each.name, each.commit, each.version, trouble(each.name)) for each in finished(root)]
 
 
-def choose(root: str, wanted: str) -> tuple[Kept, Kept]:
-    """Give the release that runs and the one to go back to."""
+def brought_after(records: str, name: str) -> list[str]:
+    """Name the releases that ran when one was deployed, the last time first, as the records of the site say."""
+    found = []
+    with contextlib.suppress(FileNotFoundError), open(records, encoding="utf-8") as file:
+        for line in file:
+            with contextlib.suppress(ValueError, KeyError, TypeError):
+                record = json.loads(line)
+                if record["to"] == name and record["outcome"] == "deployed":
+                    found.append(str(record["from"]))
+    return found[::-1]
+
+
+def choose(root: str, wanted: str, records: str = "") -> tuple[Kept, Kept]:
+    """Give the release that runs and the one to go back to.
+
+    Where none is named it is the one that ran before, which need not be the newest of the older ones: that one may have
+    been gone back from as well.
+    """
     releases, name = kept(root), current(root)
     running = next((each for each in releases if each.name == name), None)
     if running is None:
@@ -81,7 +98,9 @@ def choose(root: str, wanted: str) -> tuple[Kept, Kept]:
     if not wanted:
         if not good:
             raise RollbackError(f"there is no good release before {running}: {there}")
-        return running, good[-1]
+        by_name = {each.name: each for each in good}
+        before = (by_name[each] for each in brought_after(records, name) if each in by_name)
+        return running, next(before, good[-1])
     named = [each for each in releases if each.answers_to(wanted)]
     fitting = [each for each in named if each in good]
     if fitting:

@@ -32,8 +32,13 @@ options:
     description:
       - The release to go back to, by its name, its commit (at least seven of its digits) or the version that it was
         built from. It must be older than the current one, and must have served.
-      - Empty is the last good one before the current one.
+      - Empty is the one that ran before the current one, as O(records) say, if it is good and older. Otherwise it is
+        the newest good one of those that are older.
     type: str
+    default: ""
+  records:
+    description: The file with one line of JSON for each deployment, see M(coralnet.server.deploy_lock).
+    type: path
     default: ""
   migrations:
     description:
@@ -148,6 +153,7 @@ def main() -> None:
         argument_spec={
             "root": {"type": "path", "required": True},
             "release": {"type": "str", "default": ""},
+            "records": {"type": "path", "default": ""},
             "migrations": {"type": "str", "choices": ["keep", "reverse"], "default": "keep"},
             "manage": {"type": "list", "elements": "str", "default": ["python", "manage.py"]},
             "dumps": {"type": "list", "elements": "str", "default": []},
@@ -160,7 +166,7 @@ def main() -> None:
     try:
         if reverse and params["restore_dump"]:
             raise RollbackError("say migrations=reverse or restore_dump, not both: a dump brings its own migrations")
-        running, older = choose(root, params["release"])
+        running, older = choose(root, params["release"], params["records"])
         newer_state, older_state = (
             migrations_of(runner(module), root, params["manage"], each) for each in (running, older)
         )

@@ -24,7 +24,8 @@ from ansible_collections.coralnet.server.plugins.module_utils._rollback import (
 )
 from ansible_collections.coralnet.server.plugins.modules import release_rollback
 
-ONE, TWO, THREE = (f"2026010{day}T000000Z-{str(day) * 10}" for day in (1, 2, 3))
+ONE, TWO, THREE, FOUR = (f"2026010{day}T000000Z-{str(day) * 10}" for day in (1, 2, 3, 4))
+GONE = "20251231T000000Z-0000000000"
 
 
 @pytest.fixture
@@ -52,6 +53,43 @@ def test_a_release_that_was_not_seen_to_work_is_passed_over(root: Path, trouble:
     spoil(root, TWO, trouble)
 
     assert choose(str(root), "")[1].name == ONE
+
+
+def deployments(root: Path, *records: tuple[str, str, str]) -> str:
+    """Write the records of runs: outcome, from, to."""
+    path = root / "deployments.jsonl"
+    lines = [json.dumps(dict(zip(("outcome", "from", "to"), record, strict=True))) for record in records]
+    path.write_text("\n".join([*lines, "[]", '{"outcome": "depl']))
+    return str(path)
+
+
+@pytest.mark.parametrize(
+    ("records", "chosen"),
+    [
+        # The second was gone back from, so the third came after the first
+        ([("deployed", ONE, TWO), ("returned", TWO, ONE), ("deployed", ONE, THREE)], ONE),
+        ([("deployed", ONE, TWO), ("deployed", TWO, THREE)], TWO),
+        # What one has come back to says nothing of what ran before it the first time
+        ([("deployed", ONE, THREE), ("deployed", THREE, FOUR), ("returned", FOUR, THREE)], ONE),
+        ([("deployed", ONE, THREE), ("failed", TWO, THREE)], ONE),
+        # Gone, or newer: the newest of the older ones
+        ([("deployed", GONE, THREE)], TWO),
+        ([("deployed", FOUR, THREE)], TWO),
+        ([("deployed", "", THREE)], TWO),
+        ([], TWO),
+    ],
+)
+def test_the_release_that_ran_before(root: Path, records: list[tuple[str, str, str]], chosen: str) -> None:
+    assert choose(str(root), "", deployments(root, *records))[1].name == chosen
+
+
+def test_the_release_that_ran_before_is_passed_over_where_it_was_refused(root: Path) -> None:
+    spoil(root, ONE, "refused")
+    assert choose(str(root), "", deployments(root, ("deployed", ONE, THREE)))[1].name == TWO
+
+
+def test_a_site_without_records(root: Path) -> None:
+    assert choose(str(root), "", str(root / "deployments.jsonl"))[1].name == TWO
 
 
 def spoil(root: Path, name: str, trouble: str) -> None:

@@ -181,3 +181,13 @@ def test_a_dumps_data(host: Any, address: str, inventory_name: str, forward: Pla
     assert kept
     assert sql(host, "coralnet", kept[1], look).stdout == "after the dump\n"
     host.run_expect([0], f"cd / && runuser -u postgres -- dropdb {kept[1]}")
+
+
+@pytest.mark.on("debian-13")
+def test_back_to_what_ran_before_though_a_newer_one_is_there(
+    address: str, newer: str, playbook: Play, rollback: Play
+) -> None:
+    """v2 has been gone back from: whoever goes back from its successor means v1."""
+    for way in (rollback, partial(playbook, "-e", "version=slow", path="playbooks/update.yml"), rollback):
+        changed(way())
+    assert version(address) == "v1"

@@ -315,18 +315,24 @@ class Record:
         self._directory = directory
         self._path = os.path.join(directory, hashlib.sha256(key.encode()).hexdigest()[:16])
 
-    def is_of(self, notice: Notice) -> bool:
+    def kept(self) -> Notice | None:
+        """Give what was put up last; nothing where that is not known."""
         try:
             with open(self._path, encoding="utf-8") as file:
-                return file.read() == str(notice)
-        except FileNotFoundError:
-            return False
+                told = json.load(file)
+            start, end = (datetime.fromisoformat(told[key]) if told[key] else None for key in ("start", "end"))
+            return Notice(True, start, end, told["message"])
+        except (FileNotFoundError, ValueError, KeyError, TypeError):
+            return None
+
+    def is_of(self, notice: Notice) -> bool:
+        return self.kept() == notice
 
     def keep(self, notice: Notice) -> None:
         os.makedirs(self._directory, mode=0o755, exist_ok=True)
         fresh = f"{self._path}.new"
         with open(fresh, "w", encoding="utf-8") as file:
-            file.write(str(notice))
+            json.dump({"start": iso(notice.start), "end": iso(notice.end), "message": notice.message}, file)
         os.replace(fresh, self._path)
 
     def forget(self) -> None:
@@ -348,6 +354,8 @@ def announce(backend: Backend, record: Record, wanted: Notice) -> tuple[str, Not
         raise NoticeError(f"the notice was put up, but {after.broken}")
     if not after.active or (backend.reads and not after.fits(wanted.start, wanted.end, wanted.message)):
         raise NoticeError(f"the notice reads otherwise than asked for.\n{after}The command said: {said}")
+    if not backend.reads:
+        after = wanted  # of which the site's command says only that it is up
     record.keep(after)
     return said, after
 

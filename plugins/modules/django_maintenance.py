@@ -140,7 +140,7 @@ said:
   returned: success
 """
 
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
@@ -174,15 +174,26 @@ def backend_of(module: AnsibleModule) -> Backend:
     return MaintenanceMode(django) if params["backend"] == "maintenance_mode" else MaintenanceOn(django)
 
 
+def time_to_come(text: str, now: datetime, zone: tzinfo | None, before: Notice) -> datetime | None:
+    start = moment(text, now, zone, "start")
+    if start and start < now.replace(second=0, microsecond=0) and start != before.start:
+        raise NoticeError(f"start is {iso(start)}, which is over: give a time to come")
+    return start
+
+
+def time_alone(params: dict[str, Any]) -> Notice:
+    """Say when it begins where the site tells nobody: whoever has said a time waits for it all the same."""
+    start = time_to_come(params["start"], datetime.now(UTC), None, Notice()) if params["state"] == "on" else None
+    return Notice(start=start)
+
+
 def wish(params: dict[str, Any], backend: Backend, before: Notice) -> Notice:
     """Say how the notice is to read."""
     now = datetime.now(UTC)
     if before.active and params["start"][:1] in ("", "+"):
         start = before.start
     else:
-        start = moment(params["start"], now, backend.zone, "start")
-        if start and start < now.replace(second=0, microsecond=0) and start != before.start:
-            raise NoticeError(f"start is {iso(start)}, which is over: give a time to come")
+        start = time_to_come(params["start"], now, backend.zone, before)
     end = moment(params["end"], start or now, backend.zone, "end")
     if end and end <= (start or now):
         raise NoticeError(f"end is {iso(end)}, which is not after the start: give a later one")
@@ -216,17 +227,20 @@ def main() -> None:
     for name in needs.get(params["backend"], ["manage"]):
         if not params[name]:
             module.fail_json(msg=f"the backend {params['backend']} needs {name}")
-    if params["backend"] == "none":
-        finish(module, Notice(), Notice(), "")
 
     said = ""
     try:
+        if params["backend"] == "none":
+            silent = time_alone(params)
+            finish(module, silent, silent, "")
         backend = backend_of(module)
         record = Record(params["record"], backend.key)
         before = backend.state()
+        if before.active and not backend.reads:
+            before = record.kept() or before
         if params["state"] == "on":
             after = wish(params, backend, before)
-            if before.active and (not backend.reads or before.fits(after.start, after.end, after.message)):
+            if before.active and before.fits(after.start, after.end, after.message):
                 after = before
             else:
                 refuse_anothers(record, before, params["replace"])

@@ -288,17 +288,36 @@ def test_commands_of_the_sites_own(site: Site, tmp_path: Path) -> None:
     }
     on = {**commands, "start": "2036-01-01T10:00Z", "text": "$(x)"}
 
-    assert site("on", **on)["changed"]
+    first = site("on", **on)
+    assert first["changed"]
+    assert (first["start"], first["message"]) == ("2036-01-01T10:00:00+00:00", "$(x)"), "for this it is waited"
     assert mark.read_text() == "2036-01-01T10:00:00+00:00 $(x)"
-    assert not site("on", **on)["changed"]
+    again = site("on", **on)
+    assert not again["changed"]
+    assert again["start_epoch"] == first["start_epoch"] > 0
+    assert site("on", **on | {"start": ""})["start_epoch"] == first["start_epoch"]
+    later = site("on", **on | {"start": "2036-01-01T11:00Z"})
+    assert (later["changed"], later["start"]) == (True, "2036-01-01T11:00:00+00:00")
+    assert mark.read_text() == "2036-01-01T11:00:00+00:00 $(x)"
     assert "on_command has no {end}" in site("on", **on | {"end": "+1h"})["msg"]
     assert site("off", **commands)["changed"]
     assert not site("off", **commands)["changed"]
+    mark.write_text("by hand")
+    assert "somebody else put up: set replace" in site("on", **on)["msg"]
+    assert mark.read_text() == "by hand"
     assert "ended with 2" in site("on", **on | {"status_command": ["sh", "-c", "exit 2"]})["msg"]
 
 
 def test_a_site_without_a_notice(site: Site) -> None:
-    assert site("on", backend="none", manage=[])["changed"] is False
+    silent = {"backend": "none", "manage": []}
+    at_once = site("on", **silent)
+    assert (at_once["changed"], at_once["active"], at_once["start_epoch"]) == (False, False, 0)
+    waited_for = site("on", **silent, start="2036-01-01T10:00Z")
+    assert (waited_for["changed"], waited_for["start"]) == (False, "2036-01-01T10:00:00+00:00")
+    assert waited_for["seconds_until_start"] > 0
+    assert "is no time" in site("on", **silent, start="noon")["msg"]
+    assert "which is over" in site("on", **silent, start="2020-01-01T10:00Z")["msg"]
+    assert site("off", **silent)["start_epoch"] == 0
 
 
 def test_what_is_noted_is_readable_and_no_secret(site: Site) -> None:

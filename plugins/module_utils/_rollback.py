@@ -73,7 +73,7 @@ def kept(root: str) -> list[Kept]:
 def brought_after(records: str, name: str) -> list[str]:
     """Name the releases that ran when one was deployed, the last time first, as the records of the site say."""
     found = []
-    with contextlib.suppress(FileNotFoundError), open(records, encoding="utf-8") as file:
+    with contextlib.suppress(FileNotFoundError), open(records, encoding="utf-8", errors="replace") as file:
         for line in file:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 record = json.loads(line)

@@ -133,3 +133,18 @@ def test_a_window(
     assert [(news["outcome"], news["version"], news["site"]) for news in hook[1]] == [("deployed", "v2", "coralnet")]
     assert json.loads((tmp_path / "told").read_text())["to"] == site.release
     assert "people, by mail to anna@coralnet.test" in said
+
+
+@pytest.mark.on("debian-13")
+def test_what_a_failed_run_leaves_closed_is_opened_by_the_next(
+    at_v1: None, site: Site, address: str, update: Callable[..., Any]
+) -> None:
+    failed = update("v2", "strategy=window", "site_announce=false", '{"gunicorn_checks": [{"body": "no such words"}]}')
+    assert failed.returncode != 0
+    assert "and the curtain stays drawn, because it does not answer well" in " ".join(failed.stdout.split())
+    assert Visitor(address).get("/").status_code == 503
+
+    changed(update("v2", "strategy=rolling"))
+    assert site.version == "v2"
+    assert site.records[-1]["outage_seconds"] > 0
+    assert not site.host.file(f"{ROOT}/lock.json").exists

@@ -52,7 +52,7 @@ def keys(settings):
     """Keys sign sessions and links that reset passwords: whoever knows one is anybody."""
     secret = f"{LENGTH} random characters or more, which nothing else has"
     yield "SECRET_KEY", is_secret(settings.SECRET_KEY), secret
-    fallbacks = list(settings.SECRET_KEY_FALLBACKS)
+    fallbacks = list(getattr(settings, "SECRET_KEY_FALLBACKS", []))  # since Django 4.1
     yield "SECRET_KEY_FALLBACKS", all(map(is_secret, fallbacks)), f"keys of {secret}, or to an empty list"
 
 

@@ -20,9 +20,6 @@ from typing import Any
 RESERVED = ""
 """The run of a lock that nobody holds yet: it is kept for its owner."""
 
-CLOSED = ", the site is closed"
-"""The end of the reason of a run that has drawn the curtain; whoever takes its lock over has to open the site."""
-
 QUIET = 900
 """Seconds without a sign of life after which a run is most likely dead; the longest steps have a task each."""
 
@@ -40,16 +37,19 @@ class Holder:
     reason: str
     since: float
     seen: float
+    closed: bool = False
+    """A run has drawn the curtain, which is to be opened by whoever comes next."""
 
     @property
     def reserved(self) -> bool:
         return self.run == RESERVED
 
     def __str__(self) -> str:
+        reason = (self.reason or "no reason given") + (", the site is closed" if self.closed else "")
         if self.reserved:
-            return f"{self.owner} is to deploy ({self.reason or 'no reason given'})"
+            return f"{self.owner} is to deploy ({reason})"
         began = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.since))
-        return f"{self.owner} has held the lock since {began} ({self.reason or 'no reason given'})"
+        return f"{self.owner} has held the lock since {began} ({reason})"
 
 
 class Lock:
@@ -67,11 +67,13 @@ class Lock:
         except (ValueError, TypeError):
             return Holder("?", "somebody", f"{self._path} cannot be read", 0, 0)  # written whole: not by us
 
-    def take(self, run: str, owner: str, reason: str, take_over: bool = False) -> Holder | None:
+    def take(
+        self, run: str, owner: str, reason: str, take_over: bool = False, closed: bool | None = None
+    ) -> Holder | None:
         """Hold the lock for a run, or keep it for its owner's next (RESERVED); give who had it before.
 
-        LockError says that another run holds it, or that it is kept for another owner. Until a run that has taken over
-        the lock of one that left the site closed says something else, the lock goes on saying so: it may die as well.
+        LockError says that another run holds it, or that it is kept for another owner. What nobody says anew stays,
+        as that the site is closed: whoever takes the lock over may die as well.
         """
         with self._alone():
             now = time.time()
@@ -81,11 +83,11 @@ class Lock:
             if before and not (same or own_time or take_over):
                 raise LockError(self.refusal(before, now))
             since = before.since if before and same else now
-            if before and not same and before.reason.endswith(CLOSED):
-                reason = reason.removesuffix(CLOSED) + CLOSED
+            if closed is None:
+                closed = before is not None and before.closed
             fresh = f"{self._path}.new"
             with open(fresh, "w", encoding="utf-8") as file:
-                json.dump(asdict(Holder(run, owner, reason, since, now)), file)
+                json.dump(asdict(Holder(run, owner, reason, since, now, closed)), file)
             os.replace(fresh, self._path)
             return None if same else before
 

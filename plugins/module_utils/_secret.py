@@ -11,21 +11,14 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from ansible.module_utils.basic import AnsibleModule
 
-ACCOUNT = re.compile(r"https?://([^/\s@]+)@")
-TOKEN = 16
-"""Characters from which on a name without a password is taken for a token; shorter ones are names of people."""
+# ssh has keys, and its git@ is no secret
+ACCOUNT = re.compile(r"(?<!ssh)://([^/\s@]+)@")
 
 
 def credentials(texts: Iterable[str]) -> set[str]:
-    """Find the passwords and tokens of the addresses in texts."""
-    found = set()
-    for account in (account for text in texts for account in ACCOUNT.findall(text)):
-        _name, colon, password = account.partition(":")
-        if colon and password:
-            found |= {account, password}
-        elif len(account) >= TOKEN:
-            found.add(account)
-    return found
+    """Find the tokens, and the names with passwords, of the addresses in texts; and the passwords by themselves."""
+    accounts = {account for text in texts for account in ACCOUNT.findall(text)}
+    return accounts | {account.partition(":")[2] for account in accounts} - {""}
 
 
 def hide_credentials(module: AnsibleModule, texts: Iterable[str]) -> None:

@@ -92,10 +92,10 @@ class Switcher:
             drain=[other for other in instances(self._run, self._site) if other != instance and self._serving(other)],
         )
 
-    def apply(self, plan: Plan, probe: Probe, front: Probe) -> list[str]:
+    def apply(self, plan: Plan, probe: Probe, front: Probe) -> str:
         """Carry the plan out, or leave the site on what it ran before and raise SwitchError.
 
-        Return what went wrong afterwards: visitors have the new instance, and the next run tries that again.
+        Return a complaint of what went wrong afterwards: visitors have the new instance, and the next run tries again.
         """
         try:
             self._start(plan)
@@ -107,14 +107,13 @@ class Switcher:
             self._good.save()
         except Exception as exc:  # whatever it is, the site must not be left on what was not proven
             raise self._give_back(plan, exc) from exc
-        complaints = []
         try:
             mark_refused(self._root, plan.release, False)
             for other in plan.drain:
                 self._drain(other)
         except (SystemdError, OSError) as exc:
-            complaints.append(str(exc))
-        return complaints
+            return str(exc)
+        return ""
 
     def socket(self, instance: str) -> str:
         return f"/run/{self._site}/{instance}.sock"

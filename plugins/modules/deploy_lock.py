@@ -51,6 +51,11 @@ options:
     description: What for. Shown to the next.
     type: str
     default: ""
+  closed:
+    description:
+      - Whether a run has closed the site, so that whoever holds the lock next has to open it.
+      - Where it is left out, it stays as the one who held the lock before has said.
+    type: bool
   take_over:
     description: Take the lock from whom holds it.
     type: bool
@@ -95,9 +100,11 @@ announced:
 other:
   description:
     - Who held the lock before, where it was taken over; in check mode, who holds it. Empty where nobody else did.
-    - It ends with C(, the site is closed) where a run has drawn the curtain and nobody has opened it since, also where
-      the lock was kept for the owner after that.
   type: str
+  returned: success
+closed:
+  description: Whether a run before, or the one that holds the lock, has left the site closed.
+  type: bool
   returned: success
 """
 
@@ -105,14 +112,7 @@ import os
 import uuid
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.coralnet.server.plugins.module_utils._lock import (
-    CLOSED,
-    RESERVED,
-    Holder,
-    Lock,
-    LockError,
-    remember,
-)
+from ansible_collections.coralnet.server.plugins.module_utils._lock import RESERVED, Holder, Lock, LockError, remember
 
 
 def own_time(holder: Holder, owner: str) -> bool:
@@ -127,6 +127,7 @@ def main() -> None:
             "run": {"type": "str"},
             "owner": {"type": "str", "default": "somebody"},
             "reason": {"type": "str", "default": ""},
+            "closed": {"type": "bool"},
             "take_over": {"type": "bool", "default": False},
             "record": {"type": "dict"},
             "records": {"type": "path"},
@@ -152,7 +153,7 @@ def main() -> None:
         elif not os.path.isdir(os.path.dirname(params["path"])):
             raise LockError(f"{os.path.dirname(params['path'])} is not there: run site.yml first")
         else:
-            before = lock.take(run, params["owner"], params["reason"], params["take_over"])
+            before = lock.take(run, params["owner"], params["reason"], params["take_over"], params["closed"])
     except (LockError, OSError) as exc:
         module.fail_json(msg=str(exc))
 
@@ -162,7 +163,8 @@ def main() -> None:
         run=run,
         reserved=reserved,
         announced=before.reason if before and reserved else "",
-        other="" if not before or (reserved and not before.reason.endswith(CLOSED)) else str(before),
+        other="" if reserved else str(before or ""),
+        closed=before is not None and before.closed,
     )
 
 

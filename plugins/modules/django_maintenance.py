@@ -36,6 +36,7 @@ options:
         C(--message).
       - V(maintenance_mode) is the package django-maintenance-mode. Its notice takes the site's place.
       - V(commands) are O(on_command), O(off_command) and O(status_command). V(none) is a site without a notice.
+      - What V(commands) cannot read back is remembered in O(record). Of V(none) the start alone is worked out.
     type: str
     choices: [maintenanceon, maintenance_mode, commands, none]
     default: maintenanceon

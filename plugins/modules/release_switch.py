@@ -140,7 +140,7 @@ def switch(module: AnsibleModule, switcher: Switcher) -> tuple[Plan, bool]:
         return ask(module.params, module.params["front"], instance)
 
     if not module.check_mode:
-        for complaint in switcher.apply(plan, own, front):
+        if complaint := switcher.apply(plan, own, front):
             module.warn(f"{plan.instance} serves, but not all of what came before could be ended: {complaint}")
     elif plan.start or plan.switch:
         return plan, False
@@ -149,9 +149,8 @@ def switch(module: AnsibleModule, switcher: Switcher) -> tuple[Plan, bool]:
     return plan, True
 
 
-def tidy(module: AnsibleModule, switcher: Switcher, plan: Plan) -> tuple[list[str], list[str]]:
+def tidy(module: AnsibleModule, switcher: Switcher, plan: Plan, root: str) -> tuple[list[str], list[str]]:
     """Remove what nobody needs any more. Where that fails, the site is served all the same, and the next run tries."""
-    root = os.path.normpath(module.params["root"])
     if module.check_mode:
         return [], []
     try:
@@ -198,7 +197,7 @@ def main() -> None:
         module.fail_json(msg=message)
     except (SystemdError, OSError) as exc:
         module.fail_json(msg=str(exc))
-    pruned, pruned_venvs = tidy(module, switcher, plan)
+    pruned, pruned_venvs = tidy(module, switcher, plan, root)
 
     module.exit_json(
         changed=plan.changed or bool(pruned or pruned_venvs),

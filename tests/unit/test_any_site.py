@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -161,6 +162,27 @@ def test_other_ways_to_build_make_another_release() -> None:
         )
     ]
     assert len({json.dumps(each, sort_keys=True) for each in inputs}) == len(inputs)
+
+
+# --- migrations
+
+
+@pytest.mark.parametrize(
+    ("said", "again"),
+    [
+        ("django.db.utils.OperationalError: canceling statement due to lock timeout", True),
+        ("psycopg.errors.LockNotAvailable: Anweisung wird storniert wegen Zeitüberschreitung einer Sperre", True),
+        ('psycopg.errors.UndefinedTable: relation "x" does not exist', False),
+    ],
+)
+def test_a_lock_that_was_not_had_is_known_in_every_language(said: str, again: bool) -> None:
+    assert bool(re.search(value("django_app", "__django_app_lock_timed_out"), said)) == again
+
+
+def test_what_is_left_to_migrate() -> None:
+    shown = ["[X]  sources.0001_initial", "[ ]  sources.0002_size", "[ ]  jobs.0001_initial ... (sources.0001_initial)"]
+    left = value("django_app", "__django_app_unapplied", __django_app_shown=shown)
+    assert left == ["sources.0002_size", "jobs.0001_initial"]
 
 
 # --- steps

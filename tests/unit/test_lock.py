@@ -71,18 +71,20 @@ def test_a_dead_run_is_taken_over_when_told(path: Path) -> None:
 
 def test_who_takes_a_closed_site_over_says_so_until_it_is_open(path: Path) -> None:
     lock = Lock(str(path))
-    lock.take("1", "anna", "update to v2, the site is closed")
+    lock.take("1", "anna", "update to v2")
+    lock.take("1", "anna", "update to v2", closed=True)
     for run in ("2", "3"):  # the second dies as well, before it has come to anything
         before = lock.take(run, "ben", "rollback", take_over=True)
         assert before
-        assert before.reason.endswith("the site is closed")
+        assert before.closed
+    lock.take("3", "ben", "rollback, which lives")
     holder = lock.holder()
     assert holder
-    assert holder.reason == "rollback, the site is closed"
-    lock.take("3", "ben", "opened")
+    assert str(holder).endswith("(rollback, which lives, the site is closed)")
+    lock.take("3", "ben", "rollback", closed=False)
     holder = lock.holder()
     assert holder
-    assert holder.reason == "opened"
+    assert str(holder).endswith("(rollback)")
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", '{"run": "1"}'])
@@ -137,8 +139,10 @@ def test_the_module(path: Path, capsys: pytest.CaptureFixture[str], check: bool)
     module(**kept, owner="anna")
     module(state="released", owner="anna")
     assert not path.exists()
-    Lock(str(path)).take("", "anna", "maintenance, the site is closed")
-    assert "the site is closed" in module(owner="anna")["other"], "whoever had reserved it has to open the site"
+    module(**kept, owner="anna", closed=True)
+    opens = module(owner="anna")
+    assert (opens["reserved"], opens["closed"]) == (True, True), "whoever had reserved it has to open the site"
+    assert "the site is closed" in module()["msg"]
 
 
 @pytest.mark.parametrize("check", [True, False])

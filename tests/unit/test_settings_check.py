@@ -8,7 +8,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
@@ -53,6 +53,11 @@ def judged(check: ModuleType, wanted: dict[str, Any] | None = None, **changes: A
     said = check.judge(settings, {**WANTED, **(wanted or {})})
     assert all((each["set"] == "") == each["ok"] for each in said)
     return {each["setting"]: each["set"] for each in said if not each["ok"]}
+
+
+def test_settings_of_an_older_django(check: ModuleType) -> None:
+    """Before 4.1 there were no fallbacks."""
+    assert [ok for name, ok, _value in check.keys(SimpleNamespace(SECRET_KEY=KEY)) if name == "SECRET_KEY"] == [True]
 
 
 def test_good_settings(check: ModuleType) -> None:

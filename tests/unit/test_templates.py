@@ -505,6 +505,15 @@ def test_run_takes_a_further_environment(site: Site) -> None:
     assert "SETTING" not in site.environment()
 
 
+@pytest.mark.parametrize(("of_root", "of_the_site"), [(0o077, "0027"), (0o027, "0027"), (0o022, "0022")])
+def test_run_is_no_stricter_than_the_units(site: Site, of_root: int, of_the_site: str) -> None:
+    before = os.umask(of_root)
+    try:
+        assert site.run("sh", "-c", "umask").stdout.strip() == of_the_site
+    finally:
+        os.umask(before)
+
+
 def test_run_hands_words_on_as_they_are(site: Site) -> None:
     assert site.run("printf", "%s|", "a b", "$HOME", "--instance", "x'y").stdout == "a b|$HOME|--instance|x'y|"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -175,4 +176,12 @@ def test_a_failure_after_the_migrations(site: Site, update: Callable[..., Any]) 
     dump = site.records[-1]["dump"]
     assert f"The database before them is in {dump}" in said
     site.host.run_expect([0], f"pg_restore --list {dump}")
+    assert site.version == "v1"
+
+
+@pytest.mark.on("debian-13")
+def test_a_step_that_fails_is_told_in_its_own_words(site: Site, update: Callable[..., Any]) -> None:
+    step = {"name": "messages", "command": ["sh", "-c", "echo no such language >&2; exit 3"]}
+    assert update("v2", json.dumps({"django_app_steps_before_static": [step]})).returncode != 0
+    assert site.records[-1]["reason"].endswith(": no such language")
     assert site.version == "v1"

@@ -98,7 +98,9 @@ def test_killed_behind_the_curtain(site: Site, address: str, inventory_name: str
 def test_killed_again_before_it_was_opened(site: Site, inventory_name: str) -> None:
     """Whoever comes next still knows that nobody has closed the site on purpose, and opens it."""
     killed(["--limit", inventory_name, "-e", "take_over=true", "-e", "version=v2"], "plan")
-    assert "to v2, the site is closed" in site.host.check_output(f"cat {ROOT}/lock.json")
+    lock = json.loads(site.host.check_output(f"cat {ROOT}/lock.json"))
+    assert lock["reason"].endswith("to v2")
+    assert lock["closed"]
 
 
 def test_the_next_run_is_told_and_completes(site: Site, update: Callable[..., Any]) -> None:

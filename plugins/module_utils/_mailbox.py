@@ -120,7 +120,10 @@ class Box(Mail):
 
     def messages(self) -> Iterator[EmailMessage]:
         box = self._open()
-        for key in sorted(box.keys()):
+        keys = box.keys()
+        if isinstance(box, mailbox.Maildir):  # a file has its messages in order
+            keys.sort(key=lambda key: delivered(box, key))
+        for key in keys:
             yield parse(box.get_bytes(key))
         box.close()
 
@@ -146,6 +149,11 @@ def mail_at(kind: str, path: str, began: float, run: Run) -> Mail:
         return Journal(path, began, run)
     kinds: dict[str, type[Directory | Log | Box]] = {"directory": Directory, "log": Log, "mailbox": Box}
     return kinds[kind](path, began)
+
+
+def delivered(box: mailbox.Maildir, key: str) -> tuple[float, list[int]]:
+    """When a message came; of one tick of the clock, the numbers in its name (M99 is before M100)."""
+    return box[key].get_date(), [int(number) for number in re.findall(r"\d+", key)]
 
 
 def split(text: bytes) -> list[EmailMessage]:

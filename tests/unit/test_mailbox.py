@@ -137,6 +137,16 @@ def test_a_mailbox(kind: type[mailbox.Mailbox[mailbox.Message]], tmp_path: Path)
     assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
 
 
+def test_the_newest_of_a_directory_of_messages_is_not_the_last_by_name(tmp_path: Path) -> None:
+    box = mailbox.Maildir(str(tmp_path / "box"))
+    for name, text in (("1764190000.M999P7Q9.reef", "first"), ("1764190000.M1000P7Q10.reef", "second")):
+        (tmp_path / "box/new" / name).write_bytes(letter(text=text).as_bytes())
+        os.utime(tmp_path / "box/new" / name, (1764190000, 1764190000))
+    box.close()
+
+    assert at("mailbox", tmp_path / "box").wait(ADDRESS, 0).strip() == "second"
+
+
 @pytest.mark.parametrize("kind", ["directory", "log", "mailbox"])
 def test_a_place_that_is_not_there(kind: str, tmp_path: Path) -> None:
     with pytest.raises(MailError, match=r"the mail in .*nowhere cannot be read: No such file or directory"):

@@ -91,11 +91,18 @@ class Lock:
             os.replace(fresh, self._path)
             return None if same else before
 
-    def release(self, run: str, owner: str = "") -> None:
+    def release(self, run: str, owner: str = "", take_over: bool = False) -> None:
         """Give it back; one that was taken over is another's, and so is one that is kept for another owner."""
         with self._alone():
             before = self.holder()
-            if before and before.run == run and (not before.reserved or before.owner == owner):
+            if before and before.run == run and (not before.reserved or before.owner == owner or take_over):
+                os.unlink(self._path)
+
+    def opened(self) -> None:
+        """Somebody has opened the site: what was kept so that the next run does is not kept any more."""
+        with self._alone():
+            before = self.holder()
+            if before and before.reserved and before.closed:
                 os.unlink(self._path)
 
     @staticmethod

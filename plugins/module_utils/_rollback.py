@@ -25,6 +25,7 @@ print("\\n" + json.dumps({
         {
             "key": key,
             "applied": key in loader.applied_migrations,
+            "replaces": migration.replaces,
             "stubborn": [
                 f"Operation {operation} in {migration} is not reversible"
                 for operation in migration.operations if not operation.reversible
@@ -127,11 +128,20 @@ class Migrations:
 
 def compare(newer: dict[str, Any], older: dict[str, Any]) -> Migrations:
     has, knows = (_by_key(state) for state in (newer, older))
-    extra = [key for key, migration in has.items() if migration["applied"] and key not in knows]
+    new = [key for key, migration in has.items() if migration["applied"] and key not in knows]
+    squashed = {key: [(app, name) for app, name in has[key]["replaces"]] for key in new if has[key]["replaces"]}
+    # One that stands for what the older release has is nothing new, and stands for it as a target as well
+    stands_for = {name: key for key, names in squashed.items() if knows.keys() >= set(names) for name in names}
+    extra = [key for key in new if key not in stands_for.values()]
     obstacles = [words for key in extra for words in has[key]["stubborn"]]
+    obstacles += [
+        f"{'.'.join(key)} stands for migrations of which the older release has some, and not all"
+        for key in extra
+        if knows.keys() & set(squashed.get(key, []))
+    ]
     targets = []
     for app in sorted({app for app, _name in extra}):
-        leaves = [name for leaf, name in older["leaves"] if leaf == app]
+        leaves = [stands_for.get((app, name), (app, name))[1] for leaf, name in older["leaves"] if leaf == app]
         targets.append((app, leaves[0] if leaves else "zero"))
         if len(leaves) > 1:
             obstacles.append(f"{app} ends in {' and '.join(leaves)} in the older release")

@@ -34,9 +34,10 @@ options:
       - V(held) takes the lock, or tells that a run which holds it is alive. V(released) gives it back, where the run
         holds it.
       - V(reserved) keeps it for the next run of O(owner), for whom a time was announced. Without O(run), V(released)
-        gives back what is kept for O(owner).
+        gives back what is kept for O(owner), and with O(take_over) for whomever.
+      - V(opened) tells that the site is open again, so that nothing is kept any more for a run that was to open it.
     type: str
-    choices: [held, reserved, released]
+    choices: [held, reserved, released, opened]
     required: true
   run:
     description:
@@ -57,7 +58,7 @@ options:
       - Where it is left out, it stays as the one who held the lock before has said.
     type: bool
   take_over:
-    description: Take the lock from whom holds it.
+    description: Take the lock from whom holds it, or is to have it.
     type: bool
     default: false
   record:
@@ -123,7 +124,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "path": {"type": "path", "required": True},
-            "state": {"type": "str", "choices": ["held", "reserved", "released"], "required": True},
+            "state": {"type": "str", "choices": ["held", "reserved", "released", "opened"], "required": True},
             "run": {"type": "str"},
             "owner": {"type": "str", "default": "somebody"},
             "reason": {"type": "str", "default": ""},
@@ -142,14 +143,17 @@ def main() -> None:
     try:
         if module.check_mode:
             before = lock.holder()
-            if before and before.run != run and not own_time(before, params["owner"]):
+            refused = before and before.run != run and not own_time(before, params["owner"])
+            if refused and params["state"] != "opened":
                 module.warn(f"{before}: a run that changes something would be refused")
         elif params["state"] == "released":
             try:
                 if params["record"]:
                     remember(params["records"], params["record"])
             finally:
-                lock.release(run, params["owner"])
+                lock.release(run, params["owner"], params["take_over"])
+        elif params["state"] == "opened":
+            lock.opened()
         elif not os.path.isdir(os.path.dirname(params["path"])):
             raise LockError(f"{os.path.dirname(params['path'])} is not there: run site.yml first")
         else:

@@ -36,7 +36,7 @@ options:
         C(--message).
       - V(maintenance_mode) is the package django-maintenance-mode. Its notice takes the site's place.
       - V(commands) are O(on_command), O(off_command) and O(status_command). V(none) is a site without a notice.
-      - What V(commands) cannot read back is remembered in O(record). Of V(none) the start alone is worked out.
+      - What V(commands) cannot read back is remembered in O(record). Of V(none) start and end alone are worked out.
     type: str
     choices: [maintenanceon, maintenance_mode, commands, none]
     default: maintenanceon
@@ -51,7 +51,7 @@ options:
     description:
       - When the maintenance starts, to the minute - a time such as V(18:30), which is the next one within 12 hours; a
         date and time such as V(2026-11-24T18:30+00:00); or a time from now, such as V(+30m) or V(+1h30m).
-      - A time without a zone is in Django's C(TIME_ZONE), as in the site's own command.
+      - A time without a zone is in O(time_zone).
       - Empty leaves it to the site's command. So that a run can be repeated, a notice that is up keeps its start where
         this is empty or counts from now.
     type: str
@@ -60,6 +60,13 @@ options:
     description:
       - When the site is expected to be back, as O(start); a time from now counts from the start.
       - The backend V(maintenanceon) tells it at the end of the message.
+    type: str
+    default: ""
+  time_zone:
+    description:
+      - The zone of an O(start) or O(end) that names none, such as V(Europe/Amsterdam).
+      - Empty is Django's C(TIME_ZONE), as in the site's own command. Where the backend asks none, which are
+        V(commands) and V(none), it is the host's own.
     type: str
     default: ""
   text:
@@ -127,6 +134,16 @@ start_epoch:
   type: int
   returned: success
   sample: 1795545000
+end:
+  description: When the site is expected to be back, in ISO 8601 and UTC. Empty where O(end) is.
+  type: str
+  returned: success
+  sample: "2026-11-24T18:50:00+00:00"
+end_epoch:
+  description: The same in seconds since 1970. Zero where it is empty.
+  type: int
+  returned: success
+  sample: 1795546200
 seconds_until_start:
   description: Seconds from now to the start. Zero where it is over or not known.
   type: int
@@ -145,7 +162,7 @@ from datetime import datetime, tzinfo
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
-from ansible_collections.coralnet.server.plugins.module_utils._moment import UTC, MomentError, moment
+from ansible_collections.coralnet.server.plugins.module_utils._moment import UTC, MomentError, moment, zone
 from ansible_collections.coralnet.server.plugins.module_utils._notice import (
     Backend,
     Commands,
@@ -182,23 +199,18 @@ def time_to_come(text: str, now: datetime, zone: tzinfo | None, before: Notice) 
     return start
 
 
-def time_alone(params: dict[str, Any]) -> Notice:
-    """Say when it begins where the site tells nobody: whoever has said a time waits for it all the same."""
-    start = time_to_come(params["start"], datetime.now(UTC), None, Notice()) if params["state"] == "on" else None
-    return Notice(start=start)
-
-
-def wish(params: dict[str, Any], backend: Backend, before: Notice) -> Notice:
-    """Say how the notice is to read."""
+def times(params: dict[str, Any], own: tzinfo | None, before: Notice) -> tuple[datetime | None, datetime | None]:
+    """Read start and end; whoever has said a time waits for it also where the site tells nobody."""
     now = datetime.now(UTC)
+    place = zone(params["time_zone"]) or own
     if before.active and params["start"][:1] in ("", "+"):
         start = before.start
     else:
-        start = time_to_come(params["start"], now, backend.zone, before)
-    end = moment(params["end"], start or now, backend.zone, "end")
+        start = time_to_come(params["start"], now, place, before)
+    end = moment(params["end"], start or now, place, "end")
     if end and end <= (start or now):
         raise NoticeError(f"end is {iso(end)}, which is not after the start: give a later one")
-    return backend.wanted(start, end, params["text"])
+    return start, end
 
 
 def main() -> None:
@@ -214,6 +226,7 @@ def main() -> None:
             "manage": words,
             "start": {"type": "str", "default": ""},
             "end": {"type": "str", "default": ""},
+            "time_zone": {"type": "str", "default": ""},
             "text": {"type": "str", "default": ""},
             "replace": {"type": "bool", "default": False},
             "on_command": words,
@@ -229,18 +242,19 @@ def main() -> None:
         if not params[name]:
             module.fail_json(msg=f"the backend {params['backend']} needs {name}")
 
-    said = ""
+    said, end = "", None
     try:
         if params["backend"] == "none":
-            silent = time_alone(params)
-            finish(module, silent, silent, "")
+            start, end = times(params, None, Notice()) if params["state"] == "on" else (None, None)
+            finish(module, Notice(start=start), Notice(start=start), "", end)
         backend = backend_of(module)
         record = Record(params["record"], backend.key)
         before = backend.state()
         if before.active and not backend.reads:
             before = record.kept() or before
         if params["state"] == "on":
-            after = wish(params, backend, before)
+            start, end = times(params, backend.zone, before)
+            after = backend.wanted(start, end, params["text"])
             if before.active and before.fits(after.start, after.end, after.message):
                 after = before
             else:
@@ -255,16 +269,18 @@ def main() -> None:
                     said = withdraw(backend, record)
     except (NoticeError, MomentError, OSError) as exc:
         module.fail_json(msg=str(exc))
-    finish(module, before, after, said)
+    finish(module, before, after, said, end)
 
 
-def finish(module: AnsibleModule, before: Notice, after: Notice, said: str) -> None:
+def finish(module: AnsibleModule, before: Notice, after: Notice, said: str, end: datetime | None) -> None:
     start = int(after.start.timestamp()) if after.start else 0
     module.exit_json(
         changed=before != after,
         active=after.active,
         start=iso(after.start),
         start_epoch=start,
+        end=iso(end),
+        end_epoch=int(end.timestamp()) if end else 0,
         seconds_until_start=max(0, start - int(datetime.now(UTC).timestamp())),
         message=after.message,
         said=said,

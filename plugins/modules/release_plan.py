@@ -52,6 +52,11 @@ options:
     description: A branch, a tag, V(HEAD), a full reference, or a commit.
     type: str
     required: true
+  commit:
+    description:
+      - The commit that O(version) is to be where it is a branch, because another host has got it. Empty is the newest.
+    type: str
+    default: ""
   inputs:
     description: Whatever else a build depends on. Only a digest of it is kept.
     type: dict
@@ -328,6 +333,8 @@ def look(module: AnsibleModule, run: Run, running: Release | None) -> tuple[Vers
     params = module.params
     mirror = mirror_of(params["mirror"], params["repository"], run)
     version = mirror.remote(params["version"])
+    if params["commit"] and version.ref.startswith("refs/heads/"):
+        version = Version(params["commit"], params["commit"], version.ref)
     judged = running or params["example"] or params["verify"] != "none" or not version.commit
     if module.check_mode and not judged:
         return version, Changes()  # nothing to look at, so nothing to fetch
@@ -355,6 +362,7 @@ def main() -> None:
             "mirror": {"type": "path", "required": True},
             "repository": {"type": "str", "required": True},
             "version": {"type": "str", "required": True},
+            "commit": {"type": "str", "default": ""},
             "inputs": {"type": "dict", "default": {}},
             "requirements": {"type": "list", "elements": "str", "default": []},
             "example": {"type": "str", "default": ""},

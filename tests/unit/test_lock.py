@@ -54,6 +54,32 @@ def test_the_second_is_told_who_holds_it(path: Path) -> None:
     assert lock.holder()
 
 
+def test_what_was_kept_for_opening_the_site_is_given_back_when_it_is_open(path: Path) -> None:
+    lock = Lock(str(path))
+    lock.opened()
+    lock.take("", "anna", "maintenance at 18:30")
+    lock.opened()
+    assert lock.holder(), "a time that is announced is another matter"
+    lock.take("", "anna", "update failed", closed=True)
+    lock.opened()
+    assert lock.holder() is None
+    lock.take("1", "anna", "update to v2", closed=True)
+    lock.opened()
+    assert lock.holder(), "a run that lives is at it"
+
+
+def test_anothers_time_is_given_back_when_told(path: Path) -> None:
+    lock = Lock(str(path))
+    lock.take("", "anna", "maintenance at 18:30")
+    lock.release("", "ben")
+    assert lock.holder()
+    lock.release("", "ben", take_over=True)
+    assert lock.holder() is None
+    lock.take("1", "anna", "update to v2")
+    lock.release("", "ben", take_over=True)
+    assert lock.holder(), "a run that lives is at it"
+
+
 def test_a_dead_run_is_taken_over_when_told(path: Path) -> None:
     lock = Lock(str(path))
     long_ago = time.time() - 7200

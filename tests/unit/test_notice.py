@@ -320,6 +320,18 @@ def test_a_site_without_a_notice(site: Site) -> None:
     assert site("off", **silent)["start_epoch"] == 0
 
 
+def test_the_zone_of_what_is_typed(site: Site) -> None:
+    """Django's, where nobody has set another; the curtain is told of the same end."""
+    noon = {"start": "2036-01-01T12:00", "end": "2036-01-01T12:30"}
+    for zone, backend, hour in (("", {}, 20), ("Asia/Tokyo", {}, 3), ("Asia/Tokyo", {"backend": "none"}, 3)):
+        told = site("on", **noon, **backend, time_zone=zone)
+        assert [told[name][11:16] for name in ("start", "end")] == [f"{hour:02}:00", f"{hour:02}:30"]
+        assert told["end_epoch"] - told["start_epoch"] == 1800
+    assert site("on", start="+1h")["end"] == ""
+    assert "knows no time zone 'Reef'" in site("on", **noon, time_zone="Reef")["msg"]
+    assert "not after the start" in site("on", **noon | {"end": "2036-01-01T11:00"}, backend="none")["msg"]
+
+
 def test_what_is_noted_is_readable_and_no_secret(site: Site) -> None:
     site("on", start="+30m", text="Words")
     (noted,) = (site.directory / "record").iterdir()

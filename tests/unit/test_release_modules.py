@@ -208,6 +208,17 @@ def test_plan_of_a_short_commit(run: Run, site: Site, check: bool) -> None:
     assert again["commit"] == plan["commit"]
 
 
+@pytest.mark.parametrize("check", [False, True])
+def test_plan_of_a_branch_as_another_host_got_it(run: Run, site: Site, check: bool) -> None:
+    got = run(release_plan, **site.arguments)
+    site.commit("two")
+    site.git("tag", "v2")
+
+    assert run(release_plan, check=check, **site.arguments | {"commit": got["commit"]})["commit"] == got["commit"]
+    tag = run(release_plan, check=check, **site.arguments | {"commit": got["commit"], "version": "v2"})
+    assert tag["commit"] != got["commit"], "a tag is what it is"
+
+
 def test_plan_in_check_mode_where_the_account_does_not_exist_yet(run: Run, site: Site) -> None:
     plan = run(release_plan, check=True, **site.arguments | {"user": "no-such-account"})
 

@@ -149,13 +149,20 @@ def test_there_may_be_nothing_to_go_back_to(root: Path) -> None:
         choose(str(root), "")
 
 
-def state(*migrations: str, leaves: list[str], unapplied: str = "", stubborn: str = "") -> dict[str, Any]:
+def state(
+    *migrations: str,
+    leaves: list[str],
+    unapplied: str = "",
+    stubborn: str = "",
+    replaces: dict[str, list[str]] | None = None,
+) -> dict[str, Any]:
     return {
         "leaves": [leaf.split(".") for leaf in leaves],
         "migrations": [
             {
                 "key": name.split("."),
                 "applied": name != unapplied,
+                "replaces": [other.split(".") for other in (replaces or {}).get(name, [])],
                 "stubborn": [f"Operation <RunPython> in {name} is not reversible"] if name == stubborn else [],
             }
             for name in migrations
@@ -164,6 +171,8 @@ def state(*migrations: str, leaves: list[str], unapplied: str = "", stubborn: st
 
 
 OLD = state("sources.0001", leaves=["sources.0001"])
+NOTHING = Migrations([], [], [], [])
+SQUASHED = {"sources.0001_squashed": ["sources.0001"]}
 NEW = ("sources.0001", "sources.0002", "labels.0001")
 LEAVES = ["sources.0002", "labels.0001"]
 
@@ -171,7 +180,7 @@ LEAVES = ["sources.0002", "labels.0001"]
 @pytest.mark.parametrize(
     ("newer", "older", "expected"),
     [
-        (OLD, OLD, Migrations([], [], [], [])),
+        (OLD, OLD, NOTHING),
         (
             state(*NEW, leaves=LEAVES),
             OLD,
@@ -193,14 +202,38 @@ LEAVES = ["sources.0002", "labels.0001"]
                 [],
             ),
         ),
-        # Squashed: reversing what has taken the old ones' place would drop all tables
+        # Another beginning, which does not say what it stands for: reversing it would drop all tables
         (
-            state("sources.0001_squashed", leaves=["sources.0001_squashed"]),
+            state("sources.0001_anew", leaves=["sources.0001_anew"]),
             OLD,
             Migrations(
-                ["sources.0001_squashed"],
+                ["sources.0001_anew"],
                 [("sources", "0001")],
                 ["the newer release has no sources.0001 to go back to"],
+                [],
+            ),
+        ),
+        (state("sources.0001_squashed", leaves=["sources.0001_squashed"], replaces=SQUASHED), OLD, NOTHING),
+        # One after it, with and without the old ones still in the code
+        *(
+            (
+                state(*old, "sources.0001_squashed", "sources.0002", leaves=["sources.0002"], replaces=SQUASHED),
+                OLD,
+                Migrations(["sources.0002"], [("sources", "0001_squashed")], [], []),
+            )
+            for old in ([], ["sources.0001"])
+        ),
+        (
+            state(
+                *("sources.0001", "sources.0002", "sources.0001_to_2"),
+                leaves=["sources.0001_to_2"],
+                replaces={"sources.0001_to_2": ["sources.0001", "sources.0002"]},
+            ),
+            OLD,
+            Migrations(
+                ["sources.0002", "sources.0001_to_2"],
+                [("sources", "0001")],
+                ["sources.0001_to_2 stands for migrations of which the older release has some, and not all"],
                 [],
             ),
         ),
@@ -217,7 +250,18 @@ LEAVES = ["sources.0002", "labels.0001"]
             ),
         ),
     ],
-    ids=["same", "new app", "unapplied", "stubborn", "squashed", "two ends"],
+    ids=[
+        "same",
+        "new app",
+        "unapplied",
+        "stubborn",
+        "anew",
+        "squashed",
+        "squashed, old gone",
+        "squashed, old there",
+        "half",
+        "two ends",
+    ],
 )
 def test_migrations_between(newer: dict[str, Any], older: dict[str, Any], expected: Migrations) -> None:
     assert compare(newer, older) == expected

@@ -47,7 +47,7 @@ def test_a_worker_that_does_not_start_leaves_the_older_release_with_its_schema(
 
 @pytest.mark.on("debian-13")
 def test_a_schema_that_cannot_be_had_back_is_told_and_mended_by_the_next_update(
-    at_v1: None, site: Site, address: str, update: Callable[..., Any], back: Callable[..., Any]
+    at_v1: None, site: Site, queue: Queue, address: str, update: Callable[..., Any], back: Callable[..., Any]
 ) -> None:
     changed(update("v2"))
     assert sql(site.host, "postgres", "coralnet", NO_WAY_FORWARD).rc == 0
@@ -62,10 +62,12 @@ def test_a_schema_that_cannot_be_had_back_is_told_and_mended_by_the_next_update(
         in said
     )
     assert Visitor(address).get("/").status_code == 503
+    assert queue.running == []
     record = site.records[-1]
     assert record["outcome"] == "failed"
     assert "the disk is full" in record["reason"]
 
     changed(update("v2"))
     assert (site.version, has_the_column(site)) == ("v2", True)
+    assert queue.wait(queue.add())["version"] == "v2"
     assert not site.host.file(f"{ROOT}/lock.json").exists

@@ -92,10 +92,15 @@ class Lock:
             return None if same else before
 
     def release(self, run: str, owner: str = "", take_over: bool = False) -> None:
-        """Give it back; one that was taken over is another's, and so is one that is kept for another owner."""
+        """Give it back; one that was taken over is another's, and so is one that is kept for another owner.
+
+        One that is kept for opening the site stays, see opened().
+        """
         with self._alone():
             before = self.holder()
-            if before and before.run == run and (not before.reserved or before.owner == owner or take_over):
+            if before and before.reserved and (before.closed or not (before.owner == owner or take_over)):
+                return
+            if before and before.run == run:
                 os.unlink(self._path)
 
     def opened(self) -> None:

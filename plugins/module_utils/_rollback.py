@@ -129,7 +129,7 @@ class Migrations:
 def compare(newer: dict[str, Any], older: dict[str, Any]) -> Migrations:
     has, knows = (_by_key(state) for state in (newer, older))
     new = [key for key, migration in has.items() if migration["applied"] and key not in knows]
-    squashed = {key: [(app, name) for app, name in has[key]["replaces"]] for key in new if has[key]["replaces"]}
+    squashed = {key: [tuple(name) for name in has[key]["replaces"]] for key in new if has[key]["replaces"]}
     # One that stands for what the older release has is nothing new, and stands for it as a target as well
     stands_for = {name: key for key, names in squashed.items() if knows.keys() >= set(names) for name in names}
     extra = [key for key in new if key not in stands_for.values()]

@@ -135,7 +135,9 @@ start_epoch:
   returned: success
   sample: 1795545000
 end:
-  description: When the site is expected to be back, in ISO 8601 and UTC. Empty where O(end) is.
+  description:
+    - When the site is expected to be back, in ISO 8601 and UTC. Without O(end) it is that of the notice that is up,
+      where the backend can read that, and empty where not.
   type: str
   returned: success
   sample: "2026-11-24T18:50:00+00:00"
@@ -269,7 +271,7 @@ def main() -> None:
                     said = withdraw(backend, record)
     except (NoticeError, MomentError, OSError) as exc:
         module.fail_json(msg=str(exc))
-    finish(module, before, after, said, end)
+    finish(module, before, after, said, end or after.end)
 
 
 def finish(module: AnsibleModule, before: Notice, after: Notice, said: str, end: datetime | None) -> None:

@@ -68,6 +68,16 @@ def test_what_was_kept_for_opening_the_site_is_given_back_when_it_is_open(path: 
     assert lock.holder(), "a run that lives is at it"
 
 
+def test_what_is_kept_for_opening_the_site_outlives_a_notice(path: Path) -> None:
+    lock = Lock(str(path))
+    lock.take("", "anna", "update failed", closed=True)
+    lock.release("", "anna")
+    lock.release("", "ben", take_over=True)
+    left = lock.holder()
+    assert left
+    assert left.closed
+
+
 def test_anothers_time_is_given_back_when_told(path: Path) -> None:
     lock = Lock(str(path))
     lock.take("", "anna", "maintenance at 18:30")

@@ -67,6 +67,9 @@ def test_a_schema_that_cannot_be_had_back_is_told_and_mended_by_the_next_update(
     assert record["outcome"] == "failed"
     assert "the disk is full" in record["reason"]
 
+    # Whoever fails before the database is right leaves the site closed, and the next run knows
+    assert update("v99").returncode != 0
+    assert Visitor(address).get("/").status_code == 503
     changed(update("v2"))
     assert (site.version, has_the_column(site)) == ("v2", True)
     assert queue.wait(queue.add())["version"] == "v2"

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from shared.database import sql
 from shared.deployed import ROOT, Site
 from shared.visitor import ROOT as PROJECT
 from shared.visitor import Visitor, ansible
@@ -85,3 +86,17 @@ def test_a_way_back_that_one_host_refuses_is_nobodys(site: Site, address: str, t
     assert style[1].removeprefix("/static/") in site.host.file(f"{ROOT}/static/staticfiles.json").content_string
     assert Visitor(address).get(style[1]).status_code == 200
     assert not site.host.file(f"{ROOT}/lock.json").exists
+
+
+def test_a_worker_that_does_not_start_on_one_host_leaves_all_on_the_older_release(
+    site: Site, together: Together
+) -> None:
+    """Each host's release has a name of its own."""
+    command = "{{ ['false'] if inventory_hostname == 'debian-13' else ['sleep', 'infinity'] }}"
+    workers = json.dumps({"site_workers": [{"name": "queue", "command": command}]})
+    failed = together("playbooks/rollback.yml", "migrations=reverse", workers)
+    assert failed.returncode != 0
+    assert site.version == "v1"
+    assert site.host.run(f"{ROOT}/run python manage.py migrate --check").rc == 0
+    names = "select count(*) from django_migrations where app = 'sources' and name = '0002_image_file_size'"
+    assert sql(site.host, "postgres", "coralnet", names).stdout == "0\n"

@@ -73,6 +73,11 @@ class Site:
         return str(self.host.check_output(f"basename $(readlink {ROOT}/current)"))
 
     @property
+    def instance(self) -> str:
+        """The instance that serves: the release, with a number where it has been started anew."""
+        return str(self.host.check_output(f"basename $(readlink {ROOT}/current/app.sock) .sock"))
+
+    @property
     def records(self) -> list[dict[str, Any]]:
         text = self.host.check_output(f"cat {ROOT}/deployments.jsonl")
         return [json.loads(line) for line in text.splitlines()]
@@ -88,7 +93,6 @@ class Site:
 
     def restart(self) -> None:
         """Start everything that the site needs anew, as a reboot does."""
-        instance = self.host.check_output(f"basename $(readlink {ROOT}/current/app.sock) .sock")
-        self.host.run_expect([0], f"systemctl restart postgresql nginx coralnet@{instance}.service")
+        self.host.run_expect([0], f"systemctl restart postgresql nginx coralnet@{self.instance}.service")
         # Of workers and timers a boot starts those that are enabled
         self.host.run_expect([0], "systemctl stop 'coralnet.*' && systemctl start multi-user.target timers.target")

@@ -111,7 +111,7 @@ def test_the_next_run_is_told_and_completes(site: Site, update: Callable[..., An
     assert site.version == "v2"
     assert changed(update("v2")) == 0
     assert not site.host.file(f"{ROOT}/lock.json").exists
-    site.host.run_expect([0], f"systemctl is-active coralnet@{site.release}.service")
+    site.host.run_expect([0], f"systemctl is-active coralnet@{site.instance}.service")
 
 
 @pytest.mark.on("debian-12")

@@ -14,7 +14,7 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 RESERVED = ""
@@ -39,13 +39,17 @@ class Holder:
     seen: float
     closed: bool = False
     """A run has drawn the curtain, which is to be opened by whoever comes next."""
+    torn: bool = False
+    """A run has left code and database that may not fit, which is to be put right by whoever comes next."""
 
     @property
     def reserved(self) -> bool:
         return self.run == RESERVED
 
     def __str__(self) -> str:
-        reason = (self.reason or "no reason given") + (", the site is closed" if self.closed else "")
+        reason = self.reason or "no reason given"
+        reason += ", the site is closed" if self.closed else ""
+        reason += ", code and database may not fit" if self.torn else ""
         if self.reserved:
             return f"{self.owner} is to deploy ({reason})"
         began = time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime(self.since))
@@ -68,7 +72,13 @@ class Lock:
             return Holder("?", "somebody", f"{self._path} cannot be read", 0, 0)  # written whole: not by us
 
     def take(
-        self, run: str, owner: str, reason: str, take_over: bool = False, closed: bool | None = None
+        self,
+        run: str,
+        owner: str,
+        reason: str,
+        take_over: bool = False,
+        closed: bool | None = None,
+        torn: bool | None = None,
     ) -> Holder | None:
         """Hold the lock for a run, or keep it for its owner's next (RESERVED); give who had it before.
 
@@ -83,32 +93,44 @@ class Lock:
             if before and not (same or own_time or take_over):
                 raise LockError(self.refusal(before, now))
             since = before.since if before and same else now
-            if closed is None:
-                closed = before is not None and before.closed
-            fresh = f"{self._path}.new"
-            with open(fresh, "w", encoding="utf-8") as file:
-                json.dump(asdict(Holder(run, owner, reason, since, now, closed)), file)
-            os.replace(fresh, self._path)
+            closed, torn = _still(before, closed, torn)
+            self._write(Holder(run, owner, reason, since, now, closed, torn))
             return None if same else before
+
+    def keep(self, run: str, owner: str, reason: str, closed: bool | None = None, torn: bool | None = None) -> None:
+        """Give it back as release() does, and keep it for its owner's next run."""
+        with self._alone():
+            now = time.time()
+            before = self.holder()
+            if before and before.run == run:
+                closed, torn = _still(before, closed, torn)
+                self._write(Holder(RESERVED, owner, reason, now, now, closed, torn))
 
     def release(self, run: str, owner: str = "", take_over: bool = False) -> None:
         """Give it back; one that was taken over is another's, and so is one that is kept for another owner.
 
-        One that is kept for opening the site stays, see opened().
+        One that is kept for opening the site, see opened(), or for putting it right, stays.
         """
         with self._alone():
             before = self.holder()
-            if before and before.reserved and (before.closed or not (before.owner == owner or take_over)):
+            kept = before is not None and (before.closed or before.torn or not (before.owner == owner or take_over))
+            if before and before.reserved and kept:
                 return
             if before and before.run == run:
                 os.unlink(self._path)
 
     def opened(self) -> None:
-        """Somebody has opened the site: what was kept so that the next run does is not kept any more."""
+        """Somebody has opened the site: what was kept so that the next run does is not kept any more.
+
+        What is to be put right is to be put right all the same.
+        """
         with self._alone():
             before = self.holder()
             if before and before.reserved and before.closed:
-                os.unlink(self._path)
+                if before.torn:
+                    self._write(replace(before, closed=False))
+                else:
+                    os.unlink(self._path)
 
     @staticmethod
     def refusal(holder: Holder, now: float) -> str:
@@ -122,11 +144,26 @@ class Lock:
         )
         return f"{holder}, and {seen} that run is dead, take the lock over with -e take_over=true"
 
+    def _write(self, holder: Holder) -> None:
+        fresh = f"{self._path}.new"
+        with open(fresh, "w", encoding="utf-8") as file:
+            json.dump(asdict(holder), file)
+        os.replace(fresh, self._path)
+
     @contextlib.contextmanager
     def _alone(self) -> Iterator[None]:
         with open(f"{self._path}.flock", "w", encoding="utf-8") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
             yield
+
+
+def _still(before: Holder | None, closed: bool | None, torn: bool | None) -> tuple[bool, bool]:
+    """Say of both what was said before, where nothing new is said."""
+    if closed is None:
+        closed = before is not None and before.closed
+    if torn is None:
+        torn = before is not None and before.torn
+    return closed, torn
 
 
 def remember(path: str, record: dict[str, Any]) -> None:

@@ -33,8 +33,9 @@ options:
     description:
       - V(held) takes the lock, or tells that a run which holds it is alive. V(released) gives it back, where the run
         holds it.
-      - V(reserved) keeps it for the next run of O(owner), for whom a time was announced. Without O(run), V(released)
-        gives back what is kept for O(owner), and with O(take_over) for whomever.
+      - V(reserved) keeps it for the next run of O(owner), for whom a time was announced. With O(run) that run, which
+        holds it, ends with this.
+      - Without O(run), V(released) gives back what is kept for O(owner), and with O(take_over) for whomever.
       - V(opened) tells that the site is open again, so that nothing is kept any more for a run that was to open it.
     type: str
     choices: [held, reserved, released, opened]
@@ -57,12 +58,18 @@ options:
       - Whether a run has closed the site, so that whoever holds the lock next has to open it.
       - Where it is left out, it stays as the one who held the lock before has said.
     type: bool
+  torn:
+    description:
+      - Whether a run has left code and database that may not fit, so that whoever holds the lock next has to put that
+        right.
+      - Where it is left out, it stays as the one who held the lock before has said. V(opened) does not change it.
+    type: bool
   take_over:
     description: Take the lock from whom holds it, or is to have it.
     type: bool
     default: false
   record:
-    description: What is to be remembered of the run, added to O(records) before its lock is given back.
+    description: What is to be remembered of the run, added to O(records) before it gives its lock back.
     type: dict
   records:
     description: A file with one line of JSON for each run that was recorded, readable for root and its group.
@@ -107,6 +114,10 @@ closed:
   description: Whether a run before, or the one that holds the lock, has left the site closed.
   type: bool
   returned: success
+torn:
+  description: Whether a run before, or the one that holds the lock, has left code and database that may not fit.
+  type: bool
+  returned: success
 """
 
 import os
@@ -129,6 +140,7 @@ def main() -> None:
             "owner": {"type": "str", "default": "somebody"},
             "reason": {"type": "str", "default": ""},
             "closed": {"type": "bool"},
+            "torn": {"type": "bool"},
             "take_over": {"type": "bool", "default": False},
             "record": {"type": "dict"},
             "records": {"type": "path"},
@@ -146,18 +158,23 @@ def main() -> None:
             refused = before and before.run != run and not own_time(before, params["owner"])
             if refused and params["state"] != "opened":
                 module.warn(f"{before}: a run that changes something would be refused")
-        elif params["state"] == "released":
+        elif params["state"] == "released" or (params["state"] == "reserved" and params["run"]):
             try:
                 if params["record"]:
                     remember(params["records"], params["record"])
             finally:
-                lock.release(run, params["owner"], params["take_over"])
+                if params["state"] == "released":
+                    lock.release(run, params["owner"], params["take_over"])
+                else:
+                    lock.keep(run, params["owner"], params["reason"], params["closed"], params["torn"])
         elif params["state"] == "opened":
             lock.opened()
         elif not os.path.isdir(os.path.dirname(params["path"])):
             raise LockError(f"{os.path.dirname(params['path'])} is not there: run site.yml first")
         else:
-            before = lock.take(run, params["owner"], params["reason"], params["take_over"], params["closed"])
+            before = lock.take(
+                run, params["owner"], params["reason"], params["take_over"], params["closed"], params["torn"]
+            )
     except (LockError, OSError) as exc:
         module.fail_json(msg=str(exc))
 
@@ -169,6 +186,7 @@ def main() -> None:
         announced=before.reason if before and reserved else "",
         other="" if reserved else str(before or ""),
         closed=before is not None and before.closed,
+        torn=before is not None and before.torn,
     )
 
 

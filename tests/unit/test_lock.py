@@ -68,6 +68,38 @@ def test_what_was_kept_for_opening_the_site_is_given_back_when_it_is_open(path: 
     assert lock.holder(), "a run that lives is at it"
 
 
+def test_a_run_that_ends_may_keep_it_for_its_owner(path: Path) -> None:
+    lock = Lock(str(path))
+    lock.keep("1", "anna", "maintenance at 18:30")
+    assert lock.holder() is None
+    lock.take("1", "anna", "update to v2", closed=True)
+    lock.keep("2", "ben", "update to v3")
+    left = lock.holder()
+    assert left
+    assert left.owner == "anna", "one that was taken over is another's"
+    lock.keep("1", "anna", "update failed", torn=True)
+    left = lock.holder()
+    assert left
+    assert (left.reserved, left.closed, left.torn) == (True, True, True)
+
+
+def test_what_is_to_be_put_right_is_known_until_a_run_has_done_it(path: Path) -> None:
+    lock = Lock(str(path))
+    lock.take("", "anna", "rollback failed", closed=True, torn=True)
+    lock.opened()
+    left = lock.holder()
+    assert left
+    assert str(left).endswith("(rollback failed, code and database may not fit)")
+    lock.release("", "anna")
+    lock.release("", "ben", take_over=True)
+    for run in ("1", "2"):  # the first dies before it has come to anything
+        before = lock.take(run, "anna", "update to v2", take_over=True)
+        assert before
+        assert before.torn
+    lock.release("2")
+    assert lock.holder() is None
+
+
 def test_what_is_kept_for_opening_the_site_outlives_a_notice(path: Path) -> None:
     lock = Lock(str(path))
     lock.take("", "anna", "update failed", closed=True)
@@ -179,14 +211,18 @@ def test_the_module(path: Path, capsys: pytest.CaptureFixture[str], check: bool)
     opens = module(owner="anna")
     assert (opens["reserved"], opens["closed"]) == (True, True), "whoever had reserved it has to open the site"
     assert "the site is closed" in module()["msg"]
+    module(**kept, owner="anna", run=opens["run"], closed=False, torn=True)
+    assert "code and database may not fit" in module()["msg"]
+    assert module(owner="anna")["torn"], "whoever had reserved it has to put it right"
 
 
+@pytest.mark.parametrize("state", ["released", "reserved"])
 @pytest.mark.parametrize("check", [True, False])
-def test_the_module_records_a_run(path: Path, capsys: pytest.CaptureFixture[str], check: bool) -> None:
+def test_the_module_records_a_run(path: Path, capsys: pytest.CaptureFixture[str], check: bool, state: str) -> None:
     records = path.parent / "records"
     records.write_text('{"outcome": "failed"}\n')
     Lock(str(path)).take("1", "ben", "")
-    given = {"path": str(path), "state": "released", "run": "1", "record": {"outcome": "deployed"}}
+    given = {"path": str(path), "state": state, "run": "1", "record": {"outcome": "deployed"}}
 
     with (
         patch_module_args({**given, "records": str(records), "_ansible_check_mode": check}),
@@ -197,7 +233,7 @@ def test_the_module_records_a_run(path: Path, capsys: pytest.CaptureFixture[str]
     capsys.readouterr()
     found = [json.loads(line)["outcome"] for line in records.read_text().splitlines()]
     assert found == (["failed"] if check else ["failed", "deployed"])
-    assert path.exists() is check
+    assert path.exists() is (check or state == "reserved")
 
 
 def test_a_record_is_written_whole_or_not_at_all(tmp_path: Path) -> None:

@@ -224,6 +224,21 @@ def test_what_fails_leaves_staging_as_it_was(
     serves(tester)
 
 
+@pytest.mark.usefixtures("peopled")
+def test_a_site_that_stays_closed_is_opened_by_the_next_update(
+    host: Any, tester: Visitor, playbook: Play, refresh: Play
+) -> None:
+    """It works neither with the copy nor with what it had, here because of the checks."""
+    never = {"refresh_media": False, "gunicorn_checks": [{"body": "no such words"}], "gunicorn_probe_timeout": 2}
+    result = refresh("-e", json.dumps(never))
+    assert result.returncode != 0
+    assert "staging has what it had before, and the curtain stays drawn" in words(result)
+    assert tester.get("/").status_code == 503
+    changed(playbook(path="playbooks/update.yml"))
+    serves(tester)
+    nothing_is_left(host)
+
+
 def test_production_is_never_written_to(host: Any, production: Any, playbook: Play, refresh: Play) -> None:
     before = state(production)
 

@@ -14,6 +14,8 @@ from typing import Any
 ROOT = Path(__file__).resolve().parents[1]
 BIN = ROOT / ".venv" / "bin"
 STOP = "/run/bench-enough"
+# As many as there are by default; the lab has fewer
+WORKERS = len(os.sched_getaffinity(0)) * 2 + 1
 # Where a machine forbids Python to keep what it has compiled, every ansible-playbook would compile Ansible anew
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
@@ -42,7 +44,8 @@ class Lab:
         return self.run("docker", "exec", self.container, "bash", "-euc", script)
 
     def playbook(self, path: str, *arguments: str) -> str:
-        return self.run("ansible-playbook", "-i", "inventories/lab", "-l", self.host, path, *arguments)
+        words = ["-i", "inventories/lab", "-l", self.host, "-e", f"gunicorn_workers={WORKERS}", path, *arguments]
+        return self.run("ansible-playbook", *words)
 
     @contextmanager
     def visitors(

@@ -31,7 +31,7 @@ def has_the_column(site: Site) -> bool:
     return sql(site.host, "postgres", "coralnet", f"select count(*) {COLUMN}").stdout == "1\n"
 
 
-@pytest.mark.on("debian-13")
+@pytest.mark.on("debian-12")
 def test_a_worker_that_does_not_start_leaves_the_older_release_with_its_schema(
     at_v1: None, site: Site, queue: Queue, update: Callable[..., Any], back: Callable[..., Any]
 ) -> None:

@@ -32,20 +32,18 @@ def wait_for(path: Path, seconds: int) -> None:
 
 @pytest.fixture
 def together(inventory_name: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Together:
-    """Run a playbook once for both hosts, whose tests run side by side: one begins when the other has come so far."""
+    """Run a playbook once for both hosts, whose tests run side by side: it begins when both have come so far."""
     if "PYTEST_XDIST_WORKER" not in os.environ or os.environ.get("LAB_HOSTS"):
         pytest.skip("it takes both hosts, side by side")
     place = tmp_path_factory.getbasetemp().parent / request.node.originalname
     place.mkdir(exist_ok=True)
-    runs = iter(range(10))
+    answer = place / "answer.json"
 
     def run(playbook: str, *variables: str) -> subprocess.CompletedProcess[str]:
-        number = next(runs)
-        (place / f"{number}.{inventory_name}").touch()
-        answer = place / f"{number}.json"
+        (place / inventory_name).touch()
         if inventory_name == HOSTS[0]:
             for host in HOSTS:
-                wait_for(place / f"{number}.{host}", 300)
+                wait_for(place / host, 300)
             words = [word for variable in variables for word in ("-e", variable)]
             done = ansible("ansible-playbook", INVENTORY, "--limit", ",".join(HOSTS), playbook, *words)
             fresh = answer.with_suffix(".new")

@@ -37,7 +37,7 @@ options:
     type: path
     required: true
   lock:
-    description: The file of M(coralnet.server.deploy_lock). While it is there somebody deploys, or a deployment died.
+    description: The file of M(coralnet.server.deploy_lock). While it is there somebody deploys or is to, or a deployment has left something to do.
     type: path
     required: true
   repository:

@@ -37,7 +37,9 @@ options:
     type: path
     required: true
   lock:
-    description: The file of M(coralnet.server.deploy_lock). While it is there somebody deploys or is to, or a deployment has left something to do.
+    description:
+      - The file of M(coralnet.server.deploy_lock). While it is there somebody deploys or is to, or a deployment has
+        left something to do.
     type: path
     required: true
   repository:
